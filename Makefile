@@ -1,0 +1,40 @@
+# Needs only Python (3.11 or newer) and make; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help demo test lint bench install clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    carve a small network, open runs/digits-*/report.html   (~3 minutes after the install)"
+	@echo "make test    the tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   every figure; make bench-AREA for one area (walk)"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fit,examples,dev]"
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/netsuke fit examples/digits.py --size 80KB --drop 2pt
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: bench-walk
+
+bench-%: $(STAMP)
+	$(BIN)/python -m bench $*
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache

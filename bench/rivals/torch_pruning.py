@@ -1,0 +1,105 @@
+"""Torch-Pruning on a CIFAR ResNet. Run by its own environment; it prunes and saves, trains nothing.
+
+Its dependency graph takes a slice-and-pad shortcut for an elementwise operation and cuts the wrong
+channels. It is given its own way around, ``customized_pruners``: the shortcut becomes a module with
+its wiring written out (Select), which loses rows and columns like a layer, adds nothing to any
+importance, and lets the widths of the stages differ freely.
+
+Request: state (safetensors), images and classes (npy, for Taylor's gradients), importance
+("magnitude" | "taylor"), scope ("global" | "uniform" | "inner": global, residual stream left alone),
+round_to (int or null), ratios, folder. Reply: files (one state per ratio), version, seconds.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch_pruning as tp  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
+from torch import nn  # noqa: E402
+
+from bench._resnet import ResNet, Select, from_state, with_selects  # noqa: E402
+
+IMPORTANCE = {
+    "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),
+    "taylor": tp.importance.GroupTaylorImportance,
+}
+
+
+class SelectPruner(tp.BasePruningFunc):
+    """How Torch-Pruning cuts a Select: rows are its output channels, columns its input channels."""
+
+    def prune_out_channels(self, layer: Select, idxs: list[int]) -> nn.Module:
+        return _cut(layer, 0, idxs)
+
+    def prune_in_channels(self, layer: Select, idxs: list[int]) -> nn.Module:
+        return _cut(layer, 1, idxs)
+
+    def get_out_channels(self, layer: Select) -> int:
+        return layer.weight.shape[0]
+
+    def get_in_channels(self, layer: Select) -> int:
+        return layer.weight.shape[1]
+
+
+def _cut(layer: Select, axis: int, idxs: list[int]) -> nn.Module:
+    keep = [i for i in range(layer.weight.shape[axis]) if i not in set(idxs)]
+    layer.weight = nn.Parameter(layer.weight.data.index_select(axis, torch.tensor(keep)), requires_grad=False)
+    return layer
+
+
+def prune(request: dict[str, Any], ratio: float) -> ResNet:
+    net = with_selects(from_state(load_file(request["state"])))
+    pruner = tp.pruner.BasePruner(
+        net,
+        torch.zeros(2, 3, 32, 32),
+        importance=IMPORTANCE[request["importance"]](),
+        global_pruning=request["scope"] != "uniform",
+        pruning_ratio=ratio,
+        # A layer emptied by a global threshold would cut the network in two.
+        max_pruning_ratio=0.9,
+        round_to=request["round_to"],
+        ignored_layers=[net.linear, *(_stream(net) if request["scope"] == "inner" else [])],
+        customized_pruners={Select: SelectPruner()},
+    )
+    if request["importance"] == "taylor":
+        _gradients(net, np.load(request["images"]), np.load(request["classes"]))
+    pruner.step()
+    net.zero_grad(set_to_none=True)
+    return net
+
+
+def _stream(net: ResNet) -> list[nn.Module]:
+    """What writes the residual stream."""
+    return [net.conv1, *(block.conv2 for block in net.blocks())]
+
+
+def _gradients(net: ResNet, images: np.ndarray, classes: np.ndarray) -> None:
+    """Gradients of the loss over all samples, in evaluation mode."""
+    for start in range(0, len(images), 100):
+        x, y = torch.from_numpy(images[start : start + 100]), torch.from_numpy(classes[start : start + 100])
+        (nn.functional.cross_entropy(net(x), y, reduction="sum") / len(images)).backward()
+
+
+def main(asked: str, answered: str) -> None:
+    torch.set_num_threads(1)
+    request = json.loads(Path(asked).read_text("utf8"))
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    start, files = time.perf_counter(), []
+    for ratio in request["ratios"]:
+        path = folder / f"{ratio:.4f}.safetensors"
+        save_file({k: v.contiguous() for k, v in prune(request, ratio).state_dict().items()}, path)
+        files.append(str(path))
+    reply = {"files": files, "version": tp.__version__, "seconds": time.perf_counter() - start}
+    Path(answered).write_text(json.dumps(reply), "utf8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,52 @@
+"""The goal's clock: seconds of a model on the device, asked for by passes that carve by time."""
+
+from collections.abc import Iterable
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.evidence import find
+from netsuke.core.model import Model
+from netsuke.core.roofline import model_seconds
+from netsuke.workbench import State, Workbench
+
+
+class LiveClock:
+    """Exports and times; on a device that is not this machine, estimates.
+
+    A measurement runs beside the original, so that a busy machine slows both alike. ``readings``
+    keeps what it said, so that a replay can make the same choices.
+    """
+
+    def __init__(self, bench: Workbench, original: State) -> None:
+        self._bench, self._original = bench, original
+        self.readings: list[float] = []
+
+    def __call__(self, model: Model) -> float:
+        self.readings.append(self._read(self._bench.state(model)))
+        return self.readings[-1]
+
+    def _read(self, state: State) -> float:
+        device = self._bench.goal.device
+        if not device.measured:
+            return model_seconds(state.artifact.layers, device)
+        found = self._bench.measure(state, self._original, None, ("latency",))
+        ratio = find(found, "speedup", device.name)
+        base = find(self._original.evidence, "cpu_p50", device.name)
+        if ratio is None or base is None:
+            raise NetsukeError(
+                "the machine is too busy to time a model; try again when it is quiet"
+            )
+        return base.value / ratio.value
+
+
+class RecordedClock:
+    """Repeats recorded readings."""
+
+    def __init__(self, readings: Iterable[float]) -> None:
+        self._left = list(readings)
+
+    def __call__(self, model: Model) -> float:
+        if not self._left:
+            raise NetsukeError(
+                "replay: a pass asked the clock more often than when it was recorded"
+            )
+        return self._left.pop(0)

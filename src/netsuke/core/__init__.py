@@ -1,0 +1,1 @@
+"""The nouns of the walk: frozen values, no torch."""

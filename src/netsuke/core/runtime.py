@@ -1,0 +1,33 @@
+"""A runtime: exports a model into its form, and runs it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from netsuke.core.artifact import Artifact
+from netsuke.core.data import Array
+from netsuke.core.device import Device
+from netsuke.core.model import Model
+
+
+class Session(Protocol):
+    """An artifact opened and ready to run."""
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """One call: arrays in the artifact's order, samples first; outputs likewise."""
+        ...
+
+
+class Runtime(ABC):
+    """Where artifacts run. Importing a runtime's module never imports torch."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def export(self, model: Model, device: Device, path: Path) -> Artifact:
+        """Write the model for ``device`` at ``path`` (written beside, then renamed)."""
+
+    @abstractmethod
+    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+        """Load an artifact. Raises NetsukeError naming the file when it is corrupt."""

@@ -1,0 +1,179 @@
+"""Quantizers in a network: what integers a tensor becomes, and the operation that simulates it.
+
+A quantizer is one node ``netsuke::quantize(x, scale, zero_point, qmin, qmax, axis)`` of the graph.
+It rounds to the grid and comes back, so that a network with quantizers is trained, simulated and
+exported as it stands. Encodings know no signedness: an activation lives in 0 … 255 here, and the
+exporter shifts it to whichever 8-bit type the runtime has kernels for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+HOME = "quantizers"
+"""The submodule of a network that holds the buffers of its quantizers."""
+
+BIAS_LIMIT = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a tensor's integers look like.
+
+    bits: 2 to 8 (16 for activations that need it). symmetric: zero is the middle of a range that
+    leaves out the most negative integer, so that a weight and its negative cost the same. axis:
+    one scale for each index of this dimension; -1 for one scale in all.
+    """
+
+    bits: int = 8
+    symmetric: bool = False
+    axis: int = -1
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest integer."""
+        if self.symmetric:
+            return -(2 ** (self.bits - 1) - 1), 2 ** (self.bits - 1) - 1
+        return 0, 2**self.bits - 1
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Scale (float) and zero point (int32), each of shape () or (channels,)."""
+
+    scale: Tensor
+    zero_point: Tensor
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """One quantizer of a network. ``key`` names its encoding: those that share it share the range."""
+
+    node: Node
+    key: str
+    limits: tuple[int, int]
+    axis: int
+
+    @property
+    def bits(self) -> int:
+        return (self.limits[1] - self.limits[0]).bit_length()
+
+    @property
+    def source(self) -> Node:
+        """The node whose value is quantized."""
+        return self.node.all_input_nodes[0]
+
+
+@torch.library.custom_op("netsuke::quantize", mutates_args=())
+def quantize(
+    x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, axis: int
+) -> Tensor:
+    """x on its integer grid, as floats: ``(clamp(round(x / scale) + zero_point) − zero_point) · scale``.
+
+    Rounds half to even and computes in the dtype of ``x``, as QuantizeLinear does. scale and
+    zero_point: shape (), or one for each index of dimension ``axis`` (axis −1: shape ()). The gradient
+    passes straight through inside the range and is zero outside (Jacob et al., 2018).
+    """
+    step, zero = _along(x, scale, axis), _along(x, zero_point, axis)
+    level = torch.round(x / step).add_(zero).clamp_(qmin, qmax)
+    return level.sub_(zero).mul_(step)
+
+
+@quantize.register_fake
+def _(
+    x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, axis: int
+) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+    x, scale, zero_point, qmin, qmax, axis = inputs
+    level = torch.round(x / _along(x, scale, axis)) + _along(x, zero_point, axis)
+    ctx.save_for_backward((level >= qmin) & (level <= qmax))
+
+
+def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
+    (inside,) = ctx.saved_tensors  # type: ignore[attr-defined]
+    return grad * inside, None, None, None, None, None
+
+
+quantize.register_autograd(_gradient, setup_context=_keep)
+QUANTIZE = torch.ops.netsuke.quantize.default
+
+
+def encode(low: Tensor, high: Tensor, scheme: Scheme) -> Encoding:
+    """The encoding that spans low … high, widened to hold zero exactly (padding must be exact).
+
+    low, high: shape () or (channels,). A range of width zero gets a scale of one step a unit.
+    """
+    qmin, qmax = scheme.limits
+    low, high = low.double().clamp(max=0), high.double().clamp(min=0)
+    if scheme.symmetric:
+        scale = torch.maximum(-low, high) / qmax
+    else:
+        scale = (high - low) / (qmax - qmin)
+    # Runtimes hold scales in float32, and a denormal one divides to infinity.
+    scale = torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
+    if scheme.symmetric:
+        return Encoding(scale, torch.zeros_like(scale, dtype=torch.int32))
+    zero_point = (qmin - torch.round(low / scale)).clamp(qmin, qmax)
+    return Encoding(scale, zero_point.to(torch.int32))
+
+
+def insert(network: GraphModule, value: Node, key: str, scheme: Scheme) -> Node:
+    """A quantizer of ``value``, placed right after it; its users are left for the caller to redirect."""
+    return insert_raw(network, value, key, scheme.limits, scheme.axis)
+
+
+def insert_raw(
+    network: GraphModule, value: Node, key: str, limits: tuple[int, int], axis: int
+) -> Node:
+    """As ``insert``, with integer limits that are no scheme's (a bias in 32 bits)."""
+    graph = network.graph
+    with graph.inserting_after(value):
+        scale = graph.get_attr(f"{HOME}.{key}.scale")
+    with graph.inserting_after(scale):
+        zero_point = graph.get_attr(f"{HOME}.{key}.zero_point")
+    with graph.inserting_after(zero_point):
+        node = graph.call_function(QUANTIZE, (value, scale, zero_point, *limits, axis))
+    node.meta = {k: v for k, v in value.meta.items() if k != "val"}
+    return node
+
+
+def write(network: GraphModule, key: str, encoding: Encoding) -> None:
+    """Set the encoding of every quantizer with this key (in place)."""
+    home = network.get_submodule(HOME) if hasattr(network, HOME) else torch.nn.Module()
+    network.add_module(HOME, home)
+    if not hasattr(home, key):
+        home.add_module(key, torch.nn.Module())
+    place = home.get_submodule(key)
+    place.register_buffer("scale", encoding.scale.detach().clone())
+    place.register_buffer("zero_point", encoding.zero_point.detach().clone())
+
+
+def read(network: GraphModule, key: str) -> Encoding:
+    """The encoding with this key."""
+    place = network.get_submodule(f"{HOME}.{key}")
+    return Encoding(place.get_buffer("scale"), place.get_buffer("zero_point"))
+
+
+def quantizers(network: GraphModule) -> Iterator[Quantizer]:
+    """Every quantizer of the network, in the order of the graph."""
+    for node in network.graph.nodes:
+        if node.op == "call_function" and node.target is QUANTIZE:
+            _, scale, _, qmin, qmax, axis = node.args
+            key = scale.target.removeprefix(f"{HOME}.").removesuffix(".scale")
+            yield Quantizer(node, key, (qmin, qmax), axis)
+
+
+def _along(x: Tensor, values: Tensor, axis: int) -> Tensor:
+    """values in the dtype of x (zero points too: the sum is in that dtype), broadcast on ``axis``."""
+    values = values.to(x.dtype)
+    if axis < 0:
+        return values
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return values.view(shape)

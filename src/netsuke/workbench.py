@@ -1,0 +1,93 @@
+"""What the walk works with: a state of the model, and the place where states are made and measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from netsuke.core.artifact import Artifact
+from netsuke.core.data import Stream
+from netsuke.core.evidence import Evidence
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model
+from netsuke.core.observer import Observer
+from netsuke.core.probe import Probe, Subject
+from netsuke.core.registry import registered
+from netsuke.core.runtime import Runtime
+
+# What a step is judged by; the rest is measured once, at the end.
+STEP_PROBES = ("size", "quality", "latency", "estimate")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the walk stands: a model, what it was exported to, what was found out about it."""
+
+    model: Model
+    artifact: Artifact
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Workbench:
+    """The goal, the runtime, a folder for drafts, and who watches."""
+
+    def __init__(self, goal: Goal, runtime: Runtime, drafts: Path, observer: Observer) -> None:
+        self.goal, self.runtime, self.observer = goal, runtime, observer
+        self._drafts, self._numbers = drafts, count()
+
+    def state(self, model: Model) -> State:
+        """The model exported, nothing measured yet."""
+        path = self._drafts / f"{next(self._numbers)}.onnx"
+        return State(model, self.runtime.export(model, self.goal.device, path))
+
+    def measure(
+        self, state: State, beside: State, stream: Stream | None, names: tuple[str, ...] = ()
+    ) -> tuple[Evidence, ...]:
+        """Evidence on ``state``, compared with the state ``beside`` it; see ``probe``."""
+        return probe(self._subject(state), self._subject(beside), stream, self.goal, names)
+
+    def _subject(self, state: State) -> Subject:
+        return Subject(
+            artifact=state.artifact,
+            open=lambda threads: self.runtime.open(state.artifact, threads),
+            simulate=simulator(state.model),
+        )
+
+
+def probe(
+    subject: Subject,
+    beside: Subject,
+    stream: Stream | None,
+    goal: Goal,
+    names: tuple[str, ...] = (),
+) -> tuple[Evidence, ...]:
+    """Evidence of the named probes (all, when none is named) on the samples of ``stream``."""
+    probes = registered(Probe, "netsuke.probes")  # type: ignore[type-abstract]
+    found: list[Evidence] = []
+    for name in goal.track(names or tuple(probes), "measuring"):
+        found += probes[name]().measure(subject, beside, stream, goal)
+    return tuple(found)
+
+
+def simulator(model: Model) -> Callable[..., Any]:
+    """The framework's own outputs for a tuple of arrays, as a tuple of arrays.
+
+    In float64: rounding ties at float32 would otherwise show as disagreement with the runtime.
+    """
+    made: list[Any] = []
+
+    def simulate(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        import torch
+
+        from netsuke.nets.graph import clone
+
+        if not made:
+            made.append(clone(model.network).double().eval())
+        tensors = [torch.from_numpy(a) for a in inputs]
+        with torch.inference_mode():
+            given = made[0](*(t.double() if t.is_floating_point() else t for t in tensors))
+        outputs = given if isinstance(given, tuple | list) else (given,)
+        return tuple(o.numpy() for o in outputs)
+
+    return simulate
