@@ -63,6 +63,7 @@ class Gate:
         """Try the pass, then its remedies until one is not undone; yields each trial as it ends."""
         for number, candidate in enumerate((wanted, *wanted.remedies())):
             trial = replace(self._try(state, candidate), remedy=number > 0)
+            self._bench.observer.step(trial.to_dict())
             yield trial
             if trial.outcome != "undone":
                 return

@@ -35,6 +35,11 @@ class Table:
                 f"{field}: {type(source).__name__} is neither arrays, a dataset nor a loader"
             )
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the samples are arrays, so that reading all of them costs little."""
+        return self._arrays is not None
+
     def __len__(self) -> int:
         return len(self._arrays[0][0]) if self._arrays is not None else len(self._dataset)  # type: ignore[arg-type]
 

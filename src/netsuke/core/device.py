@@ -36,6 +36,10 @@ class Device:
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
+REQUIRED = ("memory", "storage", "cores", "kernel_width", "formats", "bandwidth", "overhead")
+OPTIONAL = ("runtimes", "energy")
+
+
 def read_device(path: Path) -> Device:
     """Read a device file: each figure is a table ``{value = …, source = "…"}``.
 
@@ -43,24 +47,37 @@ def read_device(path: Path) -> Device:
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf8"))
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise NetsukeError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise NetsukeError(f"{path}: not valid TOML: {error}") from error
-    values: dict[str, Any] = {"name": path.stem, "title": data.pop("title", path.stem)}
+    title = str(data.pop("title", path.stem))
+    values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for key, table in data.items():
-        if key not in Device.__dataclass_fields__:
+        if key not in REQUIRED + OPTIONAL:
             raise NetsukeError(f"{path}: unknown fact {key!r}")
         if not isinstance(table, dict) or not table.get("source") or "value" not in table:
             raise NetsukeError(f"{path}: {key} needs a value and a source")
-        values[key], sources[key] = table["value"], table["source"]
-    missing = [
-        f for f in ("memory", "storage", "cores", "kernel_width", "formats", "bandwidth", "overhead")
-        if f not in values
-    ]  # fmt: skip
-    if missing:
+        values[key], sources[key] = table["value"], str(table["source"]).strip()
+    if missing := [key for key in REQUIRED if key not in values]:
         raise NetsukeError(f"{path}: missing {', '.join(missing)}")
-    for key in ("memory", "storage", "cores", "kernel_width", "bandwidth"):
-        if not isinstance(values[key], int | float) or values[key] <= 0:
-            raise NetsukeError(f"{path}: {key} must be a number above zero, got {values[key]!r}")
+    _check(path, values)
     values["runtimes"] = tuple(values.get("runtimes", ("onnxruntime",)))
-    return Device(**values, sources=sources)
+    return Device(name=path.stem, title=title, sources=sources, **values)
+
+
+def _check(path: Path, values: Mapping[str, Any]) -> None:
+    """Raise where a figure is not a number above zero (an overhead may be zero)."""
+    figures = {k: values[k] for k in REQUIRED if k != "formats"}
+    for key in ("formats", "energy"):
+        table = values.get(key, {})
+        if not isinstance(table, dict):
+            raise NetsukeError(f"{path}: {key} must be a table of numbers, got {table!r}")
+        figures |= {f"{key}.{name}": value for name, value in table.items()}
+    if "fp32" not in values["formats"]:
+        raise NetsukeError(f"{path}: formats lacks fp32, the rate every estimate starts from")
+    for key, value in figures.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or value < 0 or (value == 0 and key != "overhead"):
+            raise NetsukeError(f"{path}: {key} must be a number above zero, got {value!r}")

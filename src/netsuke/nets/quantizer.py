@@ -66,6 +66,18 @@ class Quantizer:
         """The node whose value is quantized."""
         return self.node.all_input_nodes[0]
 
+    @property
+    def constant(self) -> bool:
+        """Whether it quantizes a parameter."""
+        return self.source.op == "get_attr"
+
+    @staticmethod
+    def of(node: Node) -> "Quantizer":
+        """A quantize node seen as a Quantizer."""
+        _, scale, _, qmin, qmax, axis = node.args
+        key = str(scale.target).removeprefix(f"{HOME}.").removesuffix(".scale")  # type: ignore[union-attr]
+        return Quantizer(node, key, (qmin, qmax), axis)  # type: ignore[arg-type]
+
 
 @torch.library.custom_op("netsuke::quantize", mutates_args=())
 def quantize(
@@ -164,9 +176,7 @@ def quantizers(network: GraphModule) -> Iterator[Quantizer]:
     """Every quantizer of the network, in the order of the graph."""
     for node in network.graph.nodes:
         if node.op == "call_function" and node.target is QUANTIZE:
-            _, scale, _, qmin, qmax, axis = node.args
-            key = scale.target.removeprefix(f"{HOME}.").removesuffix(".scale")
-            yield Quantizer(node, key, (qmin, qmax), axis)
+            yield Quantizer.of(node)
 
 
 def _along(x: Tensor, values: Tensor, axis: int) -> Tensor:

@@ -57,7 +57,9 @@ def table(before: tuple[Layer, ...], after: tuple[Layer, ...]) -> LayerTable:
     kept = set(sorted(range(len(heavy)), key=lambda i: -_weight(heavy[i]))[:SHOWN])
     return LayerTable(
         rows=tuple(
-            _row(*pair, dearest, bool(before and after)) for i, pair in enumerate(heavy) if i in kept
+            _row(*pair, dearest, bool(before and after))
+            for i, pair in enumerate(heavy)
+            if i in kept
         ),
         light=len(matched) - len(heavy),
         rest=len(heavy) - len(kept),
@@ -71,7 +73,9 @@ def pairs(before: Iterable[Layer], after: Iterable[Layer]) -> list[Pair]:
     return [(old.get(key), new.get(key)) for key in (*old, *(k for k in new if k not in old))]
 
 
-def summary(before: tuple[Layer, ...], after: tuple[Layer, ...]) -> tuple[tuple[str, str, str], ...]:
+def summary(
+    before: tuple[Layer, ...], after: tuple[Layer, ...]
+) -> tuple[tuple[str, str, str], ...]:
     """(what, before, after) of the whole network."""
     return (
         ("Parameters", _total(before, "weights"), _total(after, "weights")),

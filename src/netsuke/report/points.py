@@ -1,27 +1,31 @@
 """The walk as points of size, latency and quality, for the plot."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from netsuke.core.evidence import Evidence, find
 from netsuke.report.record import Record
-from netsuke.report.text import UNKNOWN, Metric, fact, shown
+from netsuke.report.text import UNKNOWN, shown, source
 
-Key = tuple[str, str]
+Found = tuple[Evidence, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
     """Where one artifact stands.
 
-    mark: "" for the original, a step's number, or "final". kind: original, kept, undone, final.
-    latency: seconds; change, low, high: of quality against the original, fractions, negative is
-    worse. None is unknown.
+    mark: what the plot writes: a step's number, or nothing. kind: original, kept, undone, left (kept
+    on the way, but the final artifact came of another proposal) or final. after: the index of the
+    point it was made from, None for the original.
+    latency: seconds. change, low, high: of quality against the original, in fractions, negative is
+    worse. size: bytes. None is unknown.
     """
 
     mark: str
     name: str
     kind: str
+    after: int | None = None
     latency: float | None = None
     change: float | None = None
     low: float | None = None
@@ -35,26 +39,27 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """The points with what is common to them. latency_source: ``measured here`` or the like."""
+    """The points with what they share.
+
+    what: latency_p50 or latency_p95. latency_source: "measured here", "estimated for pi4", or
+    unknown. Limits are in SI units, None where there is none on that axis.
+    """
 
     points: tuple[Point, ...]
+    what: str
     latency_source: str
-    latency_limit: float | None
-    drop_limit: float | None
-    size_limit: float | None
+    latency_limit: float | None = None
+    drop_limit: float | None = None
+    size_limit: float | None = None
 
     @property
     def placed(self) -> tuple[Point, ...]:
         return tuple(p for p in self.points if p.placed)
 
-    @property
-    def drawable(self) -> bool:
-        return len(self.placed) > 1
-
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBar:
-    """share: of the largest, in %; limit_at: where the limit stands on the same scale, or None."""
+    """share: the size in % of the largest."""
 
     mark: str
     name: str
@@ -64,28 +69,43 @@ class SizeBar:
 
 
 def walk(record: Record) -> Walk:
-    """The run's points. All latencies are of one device and one source, never mixed."""
-    stages = [record.baseline.evidence, *(s.evidence for s in record.steps), record.final.evidence]
-    device, source = _common(stages, record.device)
-    there = [f"{source} here" if device == "local" else f"{source} for {device}"]
-    points = [_point("", "original", "original", record.baseline.evidence, (device, source))]
-    points += [
-        _point(str(n), step.name, step.outcome, step.evidence, (device, source))
-        for n, step in enumerate(record.steps, 1)
-        if step.outcome != "refused"
-    ]
-    points.append(_point("final", "final", "final", record.final.evidence, (device, source)))
+    """The run's points. All latencies are of one device and one source: these are never mixed."""
+    path = _path(record)
+    what = "latency_p95" if "latency_p95" in record.budget else "latency_p50"
+    shared = _shared([found for _, found in path], what, record.device)
+    limited = shared is not None and shared.device == record.device
     return Walk(
-        points=tuple(points),
-        latency_source=there[0],
-        latency_limit=None,
+        points=tuple(_placed(point, found, shared) for point, found in path),
+        what=what,
+        latency_source=source(shared) if shared else UNKNOWN,
+        latency_limit=record.budget.get(what) if limited else None,
         drop_limit=record.budget.get("drop"),
         size_limit=record.budget.get("size"),
     )
 
 
+def _path(record: Record) -> list[tuple[Point, Found]]:
+    """Every artifact with its evidence, in order; each proposal starts from the original."""
+    path = [(Point(mark="", name="original", kind="original"), record.baseline.evidence)]
+    reached: dict[int, int] = {}
+    chosen = 0
+    for number, step in enumerate(record.steps, 1):
+        if step.outcome == "refused":
+            continue
+        kind = "left" if step.outcome == "kept" and not step.final else step.outcome
+        after = reached.get(step.proposal, 0)
+        path.append(
+            (Point(mark=str(number), name=step.name, kind=kind, after=after), step.evidence)
+        )
+        if step.outcome == "kept":
+            reached[step.proposal] = len(path) - 1
+        chosen = len(path) - 1 if step.final else chosen
+    final = Point(mark="", name="final", kind="final", after=chosen)
+    return [*path, (final, record.final.evidence)]
+
+
 def size_bars(walk: Walk) -> tuple[tuple[SizeBar, ...], float | None]:
-    """A bar for each artifact, and where the limit stands on their scale (%), None where it is off it."""
+    """A bar an artifact, and where the limit stands on their scale (%); None where it is off it."""
     largest = max((p.size for p in walk.points if p.size), default=0.0)
     bars = tuple(
         SizeBar(
@@ -101,12 +121,37 @@ def size_bars(walk: Walk) -> tuple[tuple[SizeBar, ...], float | None]:
     return bars, round(limit, 1) if limit is not None and limit <= 100 else None
 
 
-def missing(walk: Walk, metric: Metric) -> tuple[str, ...]:
-    """Why a point is not in the plot, a line each."""
+def missing(walk: Walk) -> tuple[str, ...]:
+    """Which artifacts are not in the plot, and why."""
     lines = []
     for point in walk.points:
-        lacks = [n for n, v in (("latency", point.latency), (metric.name, point.change)) if v is None]
+        lacks = [n for n, v in (("latency", point.latency), ("quality", point.change)) if v is None]
         if lacks:
-            mark = f"{point.mark} " if point.mark and point.mark != point.name else ""
-            lines.append(f"{mark}{point.name}: {' and '.join(lacks)} {UNKNOWN}")
+            lines.append(f"{point.mark} {point.name}: {' and '.join(lacks)} {UNKNOWN}".strip())
     return tuple(lines)
+
+
+def _shared(stages: Sequence[Found], what: str, device: str) -> Evidence | None:
+    """A specimen of the latency most artifacts have; the device asked for wins a tie."""
+    specimens = {(e.device, e.source): e for found in stages for e in found if e.what == what}
+    count = Counter(
+        key for found in stages for key in {(e.device, e.source) for e in found if e.what == what}
+    )
+    best = max(specimens, key=lambda key: (count[key], key[0] == device, key), default=None)
+    return specimens[best] if best else None
+
+
+def _placed(point: Point, found: Found, shared: Evidence | None) -> Point:
+    """The point with its figures."""
+    key = (shared.what, shared.device, shared.source) if shared else None
+    latency = next((e.value for e in found if (e.what, e.device, e.source) == key), None)
+    size, drop = find(found, "size"), find(found, "drop")
+    placed = replace(point, latency=latency, size=size.value if size else None)
+    if point.kind == "original":
+        return replace(placed, change=0.0)  # It is what the others are compared with.
+    if drop is None:
+        return placed
+    placed = replace(placed, change=-drop.value + 0.0)
+    if drop.low is None or drop.high is None:
+        return placed
+    return replace(placed, low=-drop.high + 0.0, high=-drop.low + 0.0)

@@ -27,7 +27,7 @@ TITLES = {
 # (better, worse) when a figure of this name shrinks or grows by a ratio.
 RATIO_WORDS = {
     "size": ("smaller", "larger"),
-    "memory": ("less", "more"),
+    "memory": ("smaller", "larger"),
     "energy": ("less", "more"),
     "step_size": ("smaller", "larger"),
 }
@@ -63,15 +63,16 @@ class Fact:
         return self.text != UNKNOWN
 
     @property
-    def estimated(self) -> bool:
-        return self.source.startswith("estimated")
+    def qualifier(self) -> str:
+        """The source, where it is not a measurement: it goes wherever the figure goes."""
+        return "" if not self.known or self.source.startswith("measured") else self.source
 
     @property
     def line(self) -> str:
-        """The figure with what qualifies it, in one line."""
-        inside = [f"95 %: {self.interval}"] if self.interval else []
-        source = f" {self.source}" if self.known and not self.source.startswith("measured") else ""
-        return self.text + source.rstrip() + (f" ({', '.join(inside)})" if inside else "")
+        """The figure with all that qualifies it, in one line."""
+        text = f"{self.text} {self.qualifier}".rstrip()
+        text += f" (95 %: {self.interval})" if self.interval else ""
+        return f"{text}; {self.note}" if self.note else text
 
 
 def shown(value: float, unit: str) -> str:
@@ -127,7 +128,9 @@ def change(loss: float, metric: Metric) -> str:
     return f"{shown(abs(loss), '%')} {'worse' if loss > 0 else 'better'}" if loss else "no change"
 
 
-def _ratio(what: str, value: float, low: float, high: float) -> tuple[float, tuple[float, float], str]:
+def _ratio(
+    what: str, value: float, low: float, high: float
+) -> tuple[float, tuple[float, float], str]:
     """A ratio below one is turned round, with its interval, and worded as a loss."""
     better, worse = RATIO_WORDS.get(what, SPEED_WORDS)
     if value >= 1 or value <= 0:
@@ -151,7 +154,9 @@ def _unitless(low: str, high: str) -> str:
     return number if unit and high.endswith(f" {unit}") else low
 
 
-def latency(evidence: Iterable[Evidence], what: str, device: str) -> tuple[Evidence | None, Evidence | None]:
+def placed(
+    evidence: Iterable[Evidence], what: str, device: str
+) -> tuple[Evidence | None, Evidence | None]:
     """(on the device asked for, here): the second is None where the device is this machine."""
     found = tuple(evidence)
     return find(found, what, device), None if device == "local" else find(found, what, "local")
@@ -169,7 +174,7 @@ def sentence(evidence: tuple[Evidence, ...], metric: Metric, device: str, what: 
 
 
 def _speed(evidence: tuple[Evidence, ...], device: str, what: str) -> str:
-    there, here = latency(evidence, what, device)
+    there, here = placed(evidence, what, device)
     quantile = "p95 " if what == "latency_p95" else ""
     if device == "local":
         return f"{quantile}{fact(there).text} here" if there else "latency unknown"

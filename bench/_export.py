@@ -1,0 +1,46 @@
+"""torch.onnx's own export, the form rivals start from."""
+
+import hashlib
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+OPSET = 21
+
+
+def torch_onnx(net: nn.Module, folder: Path, shape: tuple[int, ...] = (3, 32, 32)) -> Path:
+    """The network as ``folder/HASH.onnx`` (input "input", output "output", any batch); made once
+    for the same architecture and weights, for it takes seconds."""
+    path = folder / f"{_digest(net)}.onnx"
+    if path.is_file():
+        return path
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            net.eval(),
+            (torch.zeros(2, *shape),),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program")
+    beside = path.with_suffix(".part")
+    program.save(str(beside))
+    beside.replace(path)
+    return path
+
+
+def _digest(net: nn.Module) -> str:
+    found = hashlib.sha256(f"{torch.__version__} {OPSET} {net}".encode())
+    for name, value in sorted(net.state_dict().items()):
+        found.update(name.encode())
+        found.update(value.detach().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]

@@ -1,0 +1,105 @@
+"""Torch-Pruning pruned until it is as fast as wanted, measured: what figure 3 compares with."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from bench._export import torch_onnx
+from bench._harness import say
+from bench._resnet import ResNet, from_state
+from bench._rivals import rival
+from bench._timing import compare
+
+RATIOS = [round(0.05 + 0.0125 * i, 4) for i in range(64)]
+IMPORTANCES, SCOPES, ROUNDINGS = ("magnitude", "taylor"), ("global", "uniform", "inner"), (None, 8)
+ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way a user would call Torch-Pruning."""
+
+    importance: str
+    scope: str
+    round_to: int | None
+
+    def __str__(self) -> str:
+        return f"{self.importance}, {self.scope}, " + (f"rounded to {self.round_to}" if self.round_to else "not rounded")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What it left. speedup: measured while searching, against the reference file."""
+
+    variant: Variant
+    ratio: float
+    speedup: float
+    state: Path
+
+    def net(self) -> ResNet:
+        return from_state(load_file(self.state))
+
+
+def variants(quick: bool) -> list[Variant]:
+    """Every variant; one an importance in a rehearsal."""
+    if quick:
+        return [Variant(name, "uniform", 8) for name in IMPORTANCES]
+    return [Variant(*v) for v in itertools.product(IMPORTANCES, SCOPES, ROUNDINGS)]
+
+
+def prune_until(variant: Variant, speedup: float, reference: Path, sample: np.ndarray, request: Mapping[str, Any], folder: Path) -> Pruned | None:
+    """The smallest ratio whose network runs ``speedup`` times as fast as ``reference`` (bisection on
+    the ratio, every step measured); None where even the largest is slower.
+
+    request: state, images and classes, as the rival's script takes them.
+    """
+    home = folder / f"{variant.importance}-{variant.scope}-{variant.round_to}"
+    home.mkdir(parents=True, exist_ok=True)
+    asked = {**request, "importance": variant.importance, "scope": variant.scope, "round_to": variant.round_to, "ratios": RATIOS, "folder": str(home)}
+    files = [Path(name) for name in rival("torch_pruning", asked, home)["files"]]
+    ratios, states = shrinking(files)
+
+    def measure(index: int) -> float:
+        file = torch_onnx(from_state(load_file(states[index])), folder)
+        return compare({"reference": reference, "pruned": file}, "reference", sample, ROUNDS)["pruned"].ratio
+
+    index, found = bisect(len(states), speedup, measure)
+    if index is None:
+        say(f"  {variant}: never {speedup:.2f}× as fast")
+        return None
+    say(f"  {variant}: ratio {ratios[index]} is {found:.2f}× as fast")
+    return Pruned(variant, ratios[index], found, states[index])
+
+
+def shrinking(files: list[Path]) -> tuple[list[float], list[Path]]:
+    """The (ratios, states) smaller than every one before. A ratio may change nothing where widths are
+    rounded, and where rounding would empty a layer Torch-Pruning leaves its whole group uncut."""
+    ratios, states, least = [], [], float("inf")
+    for ratio, file in zip(RATIOS, files, strict=True):
+        size = sum(value.numel() for value in load_file(file).values())
+        if size < least:
+            ratios.append(ratio)
+            states.append(file)
+            least = size
+    return ratios, states
+
+
+def bisect(count: int, target: float, measure: Any) -> tuple[int | None, float]:
+    """The first index in 0 … count-1 whose measure reaches target, taking it to rise, and its measure;
+    (None, the last measure) where the last one does not reach it."""
+    low, high, best = -1, count - 1, measure(count - 1)
+    if best < target:
+        return None, best
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = measure(middle)
+        if found >= target:
+            high, best = middle, found
+        else:
+            low = middle
+    return high, best

@@ -1,0 +1,87 @@
+"""Seconds and bytes of a network on a device, estimated from its layers and the device's facts.
+
+A roofline (Williams, Waterman and Patterson, 2009) with two additions that small networks need:
+channels are padded to what the kernels work on at a time, and every executed node costs a fixed
+time. What comes out is an estimate, and whoever shows it must say so.
+"""
+
+from netsuke.core.device import Device
+from netsuke.core.layer import Layer
+
+# What a runtime folds into the operation before it, or answers with another view of the same bytes.
+FREE = frozenset(
+    """alias batch_norm clamp clamp_max clamp_min clone contiguous detach dropout expand expand_as
+    feature_dropout flatten getitem hardtanh identity quantize relu relu6 reshape squeeze to
+    unflatten unsqueeze view view_as""".split()
+)
+# A depthwise kernel loads an operand for every product. Measured on x86 (onnxruntime 1.31, FP32) it
+# reaches half of a dense kernel's rate; MobileNets on a Cortex-A72 (see pi4.toml) fit a quarter.
+DEPTHWISE_SHARE = 0.3
+# Dimensions this small (an image's colours) have kernels of their own and are not padded.
+NARROW = 4
+
+
+def model_seconds(layers: tuple[Layer, ...], device: Device) -> float:
+    """Estimated seconds of one call, batch 1, one thread."""
+    return sum(layer_seconds(layer, device) for layer in layers)
+
+
+def layer_seconds(layer: Layer, device: Device) -> float:
+    """Estimated seconds of one layer: the longer of computing and moving bytes, plus the fixed cost.
+
+    Operations that a runtime fuses or answers with a view cost nothing.
+    """
+    if layer.op.removesuffix("_") in FREE:
+        return 0.0
+    compute = padded_macs(layer, device.kernel_width) / _rate(layer, device)
+    return max(compute, layer_bytes(layer) / device.bandwidth) + device.overhead
+
+
+def padded_macs(layer: Layer, width: int) -> float:
+    """Multiply-accumulates as executed, channels filled up to multiples of ``width``."""
+    into, out = (c // max(1, layer.groups) for c in layer.channels)
+    if not into or not out:
+        return float(layer.macs)
+    if is_depthwise(layer):
+        return layer.macs * _padding(layer.channels[1], width)
+    return layer.macs * _padding(into, width) * _padding(out, width)
+
+
+def is_depthwise(layer: Layer) -> bool:
+    """True where every group has one input channel."""
+    return layer.groups > 1 and layer.groups == layer.channels[0]
+
+
+def is_integer(layer: Layer, device: Device) -> bool:
+    """True where weights and activations fit the device's integer kernels."""
+    return "int8" in device.formats and max(layer.weight_bits, layer.activation_bits) <= 8
+
+
+def layer_bytes(layer: Layer) -> float:
+    """Bytes one call of the layer reads and writes."""
+    return weight_bytes(layer) + (layer.inputs + layer.outputs) * layer.activation_bits / 8
+
+
+def weight_bytes(layer: Layer) -> float:
+    """Bytes of the layer's parameters."""
+    return layer.weights * layer.weight_bits / 8
+
+
+def activation_peak(layers: tuple[Layer, ...]) -> float:
+    """Bytes of the activations that live at once: the largest layer's inputs and outputs.
+
+    Layers do not say who else waits for a tensor; an addition counts both of its inputs, which is
+    where the branches of a residual network meet.
+    """
+    return max(((n.inputs + n.outputs) * n.activation_bits / 8 for n in layers), default=0.0)
+
+
+def _rate(layer: Layer, device: Device) -> float:
+    rate = device.formats["int8" if is_integer(layer, device) else "fp32"]
+    return rate * DEPTHWISE_SHARE if is_depthwise(layer) else rate
+
+
+def _padding(channels: int, width: int) -> float:
+    if channels <= NARROW:
+        return 1.0
+    return -(-channels // width) * width / channels

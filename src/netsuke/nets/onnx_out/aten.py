@@ -1,0 +1,168 @@
+"""ATen → ONNX, one operation at a time, by the tables beside.
+
+torch's own exporter needs seconds for what this does in milliseconds, and the walk exports after
+every step and every time it asks the clock. What a table does not know goes to torch's exporter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+
+from netsuke.nets import graph
+from netsuke.nets.onnx_out import layers, moving, pointwise
+from netsuke.nets.onnx_out.build import Builder, Operation, Shape, UntranslatedError
+from netsuke.nets.roles import op
+
+OPSET = 21
+IR_VERSION = 10
+BATCH = "batch"
+SMALL = 4096
+"""Elements up to which a computed constant may be larger than what it is computed from."""
+
+
+def translate(network: GraphModule, example: Sequence[Tensor]) -> ir.Model:
+    """The lowered network in ONNX, nodes named by the user's modules.
+
+    Raises UntranslatedError where a table does not know an operation or its arguments.
+    """
+    return _Translation(network, example).model()
+
+
+def _quantize(b: Builder, o: Operation) -> ir.Value:
+    """Round to integers and back; the type is the runtime's, see ``ACTIVATION``."""
+    kind, low, high = ACTIVATION
+    qmin, qmax = o["qmin"], o["qmax"]
+    scale, zero = _numpy(o["scale"]), _numpy(o["zero_point"])
+    x, shift = o["x"], low - qmin
+    if qmax - qmin < high - low:  # fewer bits than the type has: nothing else would saturate
+        ends = [(np.float32(e) - zero) * scale for e in (qmin, qmax)]
+        x = b("Clip", x, *(b.constant(np.array(e, np.float32)) for e in ends))
+    step, offset = b.constant(scale), b.constant((zero + shift).astype(kind))
+    return b("DequantizeLinear", b("QuantizeLinear", x, step, offset), step, offset)
+
+
+def _dequantize(b: Builder, o: Operation) -> ir.Value:
+    axis = o["axis"]
+    attributes = {"axis": axis} if axis >= 0 else {}
+    return b("DequantizeLinear", o["integers"], o["scale"], **attributes)
+
+
+ACTIVATION = (np.uint8, 0, 255)
+"""The integers activations are stored in, with their ends. onnxruntime's x86 kernels multiply u8 by
+s8 and leave s8 by s8 in float; on ARM it has both. A model's encodings fit either by a shift."""
+
+TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
+    **layers.TABLE,
+    **pointwise.TABLE,
+    **moving.TABLE,
+    "netsuke.quantize": _quantize,
+    "netsuke.dequantize": _dequantize,
+}
+
+
+class _Translation:
+    def __init__(self, network: GraphModule, example: Sequence[Tensor]) -> None:
+        self._network, self._example, self._builder = network, example, Builder()
+        self._held = graph.values(network, example)
+        self._shapes = _free_shapes(self._held, network, example)
+        self._dtypes = {name: _dtype(t) for name, t in self._held.items()}
+        self._values: dict[Node, Any] = {}
+
+    def model(self) -> ir.Model:
+        inputs: list[ir.Value] = []
+        outputs: list[ir.Value] = []
+        for node in self._network.graph.nodes:
+            if node.op == "placeholder":
+                self._values[node] = self._port(node.name, node)
+                inputs.append(self._values[node])
+            elif node.op == "output":
+                outputs = self._outputs(node.args[0])
+            else:
+                self._values[node] = self._node(node)
+        built = self._builder
+        made = ir.Graph(
+            inputs, outputs, nodes=built.nodes, initializers=list(built.constants.values()),
+            opset_imports={"": OPSET}, name="n",
+        )  # fmt: skip
+        return ir.Model(made, ir_version=IR_VERSION)
+
+    def _node(self, node: Node) -> Any:
+        if node.op == "get_attr":
+            return self._builder.constant(_array(self._held[node.name]))
+        name = op(node)
+        if self._is_constant(node):
+            return self._builder.constant(_array(self._held[node.name]))
+        if name in ("sym_size", "operator.mul", "operator.add", "operator.sub", "operator.floordiv"):
+            return None  # a size: shapes are known from running the network
+        if name not in TABLE:
+            raise UntranslatedError(name)
+        self._builder.at = graph.module_name(node) or node.name
+        return TABLE[name](self._builder, self._operation(node))
+
+    def _operation(self, node: Node) -> Operation:
+        return Operation(node, self._values, self._shapes, self._dtypes)
+
+    def _is_constant(self, node: Node) -> bool:
+        """Whether the node can be computed now, and is not much larger than what it is made of."""
+        inputs = node.all_input_nodes
+        if node.name not in self._held or not all(self._is_known(i) for i in inputs):
+            return False
+        if None in self._shapes[node.name] or "netsuke" in graph.op(node):
+            return False
+        size = sum(self._held[i.name].numel() for i in inputs)
+        return self._held[node.name].numel() <= max(size, SMALL)
+
+    def _is_known(self, node: Node) -> bool:
+        value = self._values.get(node)
+        return isinstance(value, ir.Value) and value.const_value is not None
+
+    def _port(self, name: str, node: Node) -> ir.Value:
+        """An input or output of the graph; its first dimension is the batch."""
+        value = ir.Value(name=name)
+        value.type = ir.TensorType(ir.DataType.from_numpy(self._dtypes[node.name]))
+        sizes = zip(self._shapes[node.name], self._held[node.name].shape, strict=True)
+        samples = len(self._example[0])
+        value.shape = ir.Shape(
+            [s if s is not None else BATCH if have == samples else None for s, have in sizes]
+        )
+        return value
+
+    def _outputs(self, result: Any) -> list[ir.Value]:
+        nodes = list(result) if isinstance(result, list | tuple) else [result]
+        made = []
+        for i, node in enumerate(nodes):
+            # a value that is an input, a constant or another output cannot be an output itself
+            value = self._builder("Identity", self._values[node])
+            port = self._port("output" if len(nodes) == 1 else f"output_{i}", node)
+            value.name, value.type, value.shape = port.name, port.type, port.shape
+            made.append(value)
+        return made
+
+
+def _free_shapes(
+    held: Mapping[str, Tensor], network: GraphModule, example: Sequence[Tensor]
+) -> dict[str, Shape]:
+    """The shape of every value, None where it is another for a batch of three."""
+    other = graph.shapes(network, [torch.cat((t, t))[:3] for t in example])
+    return {
+        name: tuple(a if a == b else None for a, b in zip(t.shape, other[name], strict=True))
+        for name, t in held.items()
+    }
+
+
+def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    return tensor.detach().cpu().numpy()
+
+
+def _dtype(tensor: Tensor) -> np.dtype[Any]:
+    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+
+
+def _numpy(value: ir.Value) -> np.ndarray[Any, Any]:
+    assert value.const_value is not None
+    return value.const_value.numpy()

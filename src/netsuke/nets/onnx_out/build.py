@@ -1,0 +1,110 @@
+"""An ONNX graph under construction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from torch.fx import Node
+
+from netsuke.nets import graph
+
+Shape = tuple[int | None, ...]
+"""Sizes of a value; None where it changes with the batch."""
+
+
+class UntranslatedError(Exception):
+    """The direct translation does not know this operation, or not with these arguments."""
+
+
+@dataclass
+class Builder:
+    """Collects nodes and constants; equal constants are one."""
+
+    nodes: list[ir.Node] = field(default_factory=list)
+    constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = field(default_factory=dict)
+    at: str = ""
+    """The user's name of the layer under translation: the name of the nodes made for it."""
+
+    def __call__(self, kind: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+        """Add a node with one output."""
+        return self.several(kind, 1, *inputs, **attributes)[0]
+
+    def several(
+        self, kind: str, outputs: int, *inputs: ir.Value | None, **attributes: Any
+    ) -> Sequence[ir.Value]:
+        """Add a node with that many outputs."""
+        node = ir.node(kind, inputs, attributes, num_outputs=outputs, name=self.at)
+        self.nodes.append(node)
+        return node.outputs
+
+    def constant(self, array: NDArray[Any]) -> ir.Value:
+        """The initializer with these values."""
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.constants:
+            name = f"constant{len(self.constants)}"
+            tensor = ir.tensor(array, name=name)
+            value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), const_value=tensor)
+            value.shape = ir.Shape(array.shape)
+            self.constants[key] = value
+        return self.constants[key]
+
+    def ints(self, values: Sequence[int]) -> ir.Value:
+        """A 1-D int64 initializer: shapes, axes, pads."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One ATen call under translation.
+
+    values: what each node of the network became. shapes, dtypes: of each node's value, by name.
+    """
+
+    node: Node
+    values: Mapping[Node, Any]
+    shapes: Mapping[str, Shape]
+    dtypes: Mapping[str, np.dtype[Any]]
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument of that name in the ATen schema, with nodes replaced by their values."""
+        return self._given(graph.argument(self.node, name))
+
+    @property
+    def shape(self) -> Shape:
+        """Of the result."""
+        return self.shapes[self.node.name]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the result."""
+        return self.dtypes[self.node.name]
+
+    def shape_of(self, name: str) -> Shape:
+        """The shape of a tensor argument."""
+        return self.shapes[graph.argument(self.node, name).name]
+
+    def rank_of(self, name: str) -> int:
+        return len(self.shape_of(name))
+
+    def dims(self, name: str, of: str = "self") -> list[int]:
+        """A dimension argument, or a list of them, counted from the front."""
+        given = self.static(name)
+        listed = given if isinstance(given, list | tuple) else [given]
+        return [int(d) % self.rank_of(of) for d in listed]
+
+    def static(self, name: str) -> Any:
+        """An argument that must be known now. Raises UntranslatedError where it is computed."""
+        given = graph.argument(self.node, name)
+        listed = given if isinstance(given, list | tuple) else [given]
+        if any(isinstance(x, Node) for x in listed):
+            raise UntranslatedError(f"{name} is computed")
+        return given
+
+    def _given(self, argument: Any) -> Any:
+        if isinstance(argument, list | tuple):
+            return [self._given(a) for a in argument]
+        return self.values[argument] if isinstance(argument, Node) else argument

@@ -1,0 +1,149 @@
+"""ATen → ONNX: operations that move data."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from netsuke.nets.onnx_out.build import Builder, Operation, UntranslatedError
+
+FAR = 2**62
+"""Beyond any size: ``x[a:]``."""
+
+
+def _nothing(b: Builder, o: Operation) -> ir.Value:
+    return o["self"] if o["self"] is not None else o["input"]
+
+
+def _reshape(b: Builder, o: Operation) -> ir.Value:
+    """To the shape of the result, in which at most one size may change with the batch."""
+    given = "self" if o["self"] is not None else "input"
+    if o.shape_of(given) == o.shape:
+        return o[given]
+    if o.shape.count(None) > 1:
+        raise UntranslatedError("several sizes change with the batch")
+    return b("Reshape", o[given], b.ints([-1 if s is None else s for s in o.shape]))
+
+
+def _permute(b: Builder, o: Operation) -> ir.Value:
+    return b("Transpose", o["self"], perm=o.dims("dims"))
+
+
+def _transpose(b: Builder, o: Operation) -> ir.Value:
+    perm = list(range(o.rank_of("self")))
+    first, second = (o.dims("dim0") + o.dims("dim1")) if o["dim0"] is not None else (0, len(perm) - 1)
+    perm[first], perm[second] = perm[second], perm[first]
+    return o["self"] if first == second else b("Transpose", o["self"], perm=perm)
+
+
+def _slice(b: Builder, o: Operation) -> ir.Value:
+    (dim,) = o.dims("dim")
+    start, end, step = o.static("start") or 0, o.static("end"), o.static("step")
+    end = FAR if end is None else min(end, FAR)
+    if (start, step) == (0, 1) and end == FAR:
+        return o["self"]
+    return b("Slice", o["self"], b.ints([start]), b.ints([end]), b.ints([dim]), b.ints([step]))
+
+
+def _select(b: Builder, o: Operation) -> ir.Value:
+    import numpy as np
+
+    (dim,) = o.dims("dim")
+    return b("Gather", o["self"], b.constant(np.array(o.static("index"), np.int64)), axis=dim)
+
+
+def _cat(b: Builder, o: Operation) -> ir.Value:
+    return b("Concat", *o["tensors"], axis=o["dim"])
+
+
+def _stack(b: Builder, o: Operation) -> ir.Value:
+    dim = o["dim"] % len(o.shape)
+    return b("Concat", *(b("Unsqueeze", t, b.ints([dim])) for t in o["tensors"]), axis=dim)
+
+
+def _split(b: Builder, o: Operation) -> Sequence[ir.Value]:
+    (dim,) = o.dims("dim")
+    size = o.shape_of("self")[dim]
+    if size is None:
+        raise UntranslatedError("splits the batch")
+    if o["chunks"] is not None:
+        each: Any = -(-size // o["chunks"])
+    else:
+        each = o.static("split_size") if o["split_size"] is not None else o.static("split_sizes")
+    parts = list(each) if isinstance(each, list | tuple) else _pieces(size, each)
+    return b.several("Split", len(parts), o["self"], b.ints(parts), axis=dim)
+
+
+def _pieces(size: int, each: int) -> list[int]:
+    return [min(each, size - start) for start in range(0, size, each)]
+
+
+def _unbind(b: Builder, o: Operation) -> Sequence[ir.Value]:
+    (dim,) = o.dims("dim")
+    size = o.shape_of("self")[dim]
+    if size is None:
+        raise UntranslatedError("splits the batch")
+    parts = b.several("Split", size, o["self"], b.ints([1] * size), axis=dim)
+    return [b("Squeeze", p, b.ints([dim])) for p in parts]
+
+
+def _pad(b: Builder, o: Operation) -> ir.Value:
+    import numpy as np
+
+    given = o["mode"] or "constant"
+    modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    pads, rank = list(o.static("pad")), o.rank_of("self")
+    begin, end = [0] * rank, [0] * rank
+    for i in range(len(pads) // 2):
+        begin[rank - 1 - i], end[rank - 1 - i] = pads[2 * i], pads[2 * i + 1]
+    value = b.constant(np.array(o["value"], o.dtype)) if o["value"] else None
+    return b("Pad", o["self"], b.ints(begin + end), value, mode=modes[given])
+
+
+def _expand(b: Builder, o: Operation) -> ir.Value:
+    before = (1,) * (len(o.shape) - o.rank_of("self")) + tuple(o.shape_of("self"))
+    if any(wanted is None and have is not None for have, wanted in zip(before, o.shape, strict=True)):
+        raise UntranslatedError("expands to the batch")
+    # 1 keeps the size there is
+    return b("Expand", o["self"], b.ints([1 if s is None else s for s in o.shape]))
+
+
+def _upsample_nearest(b: Builder, o: Operation) -> ir.Value:
+    import numpy as np
+
+    (h, w), (oh, ow) = o.shape_of("input" if o["input"] is not None else "self")[-2:], o.shape[-2:]
+    if None in (h, w) or oh % h or ow % w:  # type: ignore[operator]
+        raise UntranslatedError("not a whole factor")
+    scales = b.constant(np.array([1, 1, oh / h, ow / w], np.float32))  # type: ignore[operator]
+    return b(
+        "Resize", _nothing(b, o), None, scales, mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+
+
+def _getitem(b: Builder, o: Operation) -> ir.Value:
+    many, index = o.node.args
+    return o.values[many][index]  # type: ignore[index]
+
+
+TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
+    **dict.fromkeys(
+        ("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout"),
+        _nothing,
+    ),
+    **dict.fromkeys(
+        ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as"), _reshape
+    ),
+    "permute": _permute,
+    **dict.fromkeys(("transpose", "swapaxes", "t"), _transpose),
+    "slice": _slice,
+    "select": _select,
+    **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
+    "stack": _stack,
+    **dict.fromkeys(("chunk", "split", "split_with_sizes"), _split),
+    "unbind": _unbind,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
+    **dict.fromkeys(("expand", "expand_as"), _expand),
+    "upsample_nearest2d": _upsample_nearest,
+    "operator.getitem": _getitem,
+}

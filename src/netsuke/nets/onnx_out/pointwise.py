@@ -1,0 +1,126 @@
+"""ATen → ONNX: operations on one element at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from netsuke.nets.onnx_out.build import Builder, Operation, UntranslatedError
+
+
+def _same(kind: str, **attributes: Any) -> Callable[[Builder, Operation], ir.Value]:
+    """An operation of one input that ONNX has as it is."""
+    return lambda b, o: b(kind, o["self"], **attributes)
+
+
+def _binary(kind: str) -> Callable[[Builder, Operation], ir.Value]:
+    def translate(b: Builder, o: Operation) -> ir.Value:
+        if (o["alpha"] or 1) != 1 or o["rounding_mode"] is not None:
+            raise UntranslatedError("alpha or rounding")
+        return b(kind, _tensor(b, o, "self"), _tensor(b, o, "other"))
+
+    return translate
+
+
+def _tensor(b: Builder, o: Operation, name: str) -> ir.Value:
+    """An argument in the type of the result: a number becomes a constant, a tensor may be cast."""
+    given = o[name]
+    if isinstance(given, ir.Value):
+        if o.dtypes[_node_name(o, name)] != o.dtype:
+            raise UntranslatedError("mixed types")
+        return given
+    if not isinstance(given, int | float):
+        raise UntranslatedError(f"{name} is neither tensor nor number")
+    return b.constant(np.array(given, o.dtype))
+
+
+def _node_name(o: Operation, name: str) -> str:
+    from netsuke.nets import graph
+
+    return str(graph.argument(o.node, name).name)
+
+
+def _clip(b: Builder, o: Operation) -> ir.Value:
+    limits = [o[k] for k in (("min_val", "max_val") if o.node.target._opname.startswith("hardtanh") else ("min", "max"))]  # type: ignore[union-attr]
+    if any(isinstance(x, ir.Value) for x in limits):
+        raise UntranslatedError("limits are tensors")
+    low, high = (None if x is None else b.constant(np.array(x, o.dtype)) for x in limits)
+    return b("Clip", o["self"], low, high)
+
+
+def _relu6(b: Builder, o: Operation) -> ir.Value:
+    return b("Clip", o["self"], *(b.constant(np.array(v, o.dtype)) for v in (0, 6)))
+
+
+def _silu(b: Builder, o: Operation) -> ir.Value:
+    return b("Mul", o["self"], b("Sigmoid", o["self"]))
+
+
+def _hardswish(b: Builder, o: Operation) -> ir.Value:
+    return b("HardSwish", o["self"])
+
+
+def _gelu(b: Builder, o: Operation) -> ir.Value:
+    return b("Gelu", o["self"], approximate=o["approximate"])
+
+
+def _power(b: Builder, o: Operation) -> ir.Value:
+    exponent = o["exponent"]
+    if not isinstance(exponent, int | float):
+        raise UntranslatedError("the exponent is a tensor")
+    return b("Pow", o["self"], b.constant(np.array(exponent, o.dtype)))
+
+
+def _rsqrt(b: Builder, o: Operation) -> ir.Value:
+    return b("Reciprocal", b("Sqrt", o["self"]))
+
+
+def _leaky(b: Builder, o: Operation) -> ir.Value:
+    return b("LeakyRelu", o["self"], alpha=float(o["negative_slope"]))
+
+
+def _elu(b: Builder, o: Operation) -> ir.Value:
+    if o["scale"] != 1 or o["input_scale"] != 1:
+        raise UntranslatedError("scaled elu")
+    return b("Elu", o["self"], alpha=float(o["alpha"]))
+
+
+def _prelu(b: Builder, o: Operation) -> ir.Value:
+    channels, rank = o.shape_of("weight")[0], o.rank_of("self")
+    slope = o["weight"]
+    if channels != 1 and rank > 2:
+        slope = b("Reshape", slope, b.ints([-1, *[1] * (rank - 2)]))
+    return b("PRelu", o["self"], slope)
+
+
+def _cast(b: Builder, o: Operation) -> ir.Value:
+    return b("Cast", o["self"], to=int(ir.DataType.from_numpy(o.dtype)))
+
+
+TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
+    **{
+        name: _binary(kind)
+        for name, kind in (("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("div", "Div"))
+    },
+    **{
+        name: _same(kind)
+        for name, kind in (
+            ("relu", "Relu"), ("sigmoid", "Sigmoid"), ("tanh", "Tanh"), ("exp", "Exp"),
+            ("sqrt", "Sqrt"), ("neg", "Neg"), ("abs", "Abs"), ("log", "Log"), ("erf", "Erf"),
+            ("reciprocal", "Reciprocal"), ("sin", "Sin"), ("cos", "Cos"), ("mish", "Mish"),
+        )
+    },  # fmt: skip
+    "hardsigmoid": _same("HardSigmoid", alpha=1 / 6, beta=0.5),
+    "hardswish": _hardswish,
+    "relu6": _relu6,
+    **dict.fromkeys(("hardtanh", "clamp", "clamp_min", "clamp_max"), _clip),
+    "silu": _silu,
+    "gelu": _gelu,
+    "pow": _power,
+    "rsqrt": _rsqrt,
+    "leaky_relu": _leaky,
+    "elu": _elu,
+    "prelu": _prelu,
+    **dict.fromkeys(("to", "_to_copy", "type_as"), _cast),
+}

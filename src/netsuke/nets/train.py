@@ -1,0 +1,269 @@
+"""The training loop all passes share: retraining with the original as teacher."""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from netsuke.core.data import Stream
+from netsuke.core.errors import NetsukeError
+from netsuke.core.goal import Goal
+from netsuke.nets.data import Inputs, batches
+from netsuke.nets.evaluation import evaluate, recalibrate
+from netsuke.nets.graph import clone, op
+from netsuke.nets.losses import hard_loss, soft_loss
+
+__all__ = ["TrainPlan", "Trained", "evaluate", "recalibrate", "retrain", "train"]
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
+CLIP = 5.0
+"""Largest norm of a step's gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """How to train. SGD with Nesterov momentum 0.9, a short warm-up, then cosine to zero.
+
+    lr: the highest learning rate. temperature, soft: of distillation, and its share of the loss.
+    limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
+    has instructions for it (weights stay float32).
+    """
+
+    epochs: int = 3
+    lr: float = 0.05
+    batch: int = 128
+    temperature: float = 4.0
+    soft: float = 0.7
+    weight_decay: float = 5e-4
+    limit: int | None = None
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network: that of the best epoch. scores: of validation, before training and after
+    each epoch. notes: what a reader must know."""
+
+    network: GraphModule
+    scores: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> int:
+        """The epoch kept; 0 is the untrained network."""
+        return _best(self.scores)
+
+
+def train(network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan) -> GraphModule:
+    """``retrain`` for who needs no more than the network."""
+    return retrain(network, teacher, goal, plan).network
+
+
+def retrain(network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan) -> Trained:
+    """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
+
+    teacher: its outputs are matched with weight ``plan.soft`` (Hinton et al., 2015); None trains on
+    targets alone. Deterministic for ``goal.seed``. A loss that is NaN or infinite ends training, and
+    the best epoch so far is kept. Raises NetsukeError without training data.
+    """
+    if goal.data.train is None:
+        raise NetsukeError("train: the task has no training data")
+    with _seeded(goal.seed):
+        run = _Run(clone(network), teacher, goal, plan, _pace(network, goal.data.train, plan))
+        for epoch in range(plan.epochs):
+            if not run.epoch(epoch):
+                break
+        return run.result()
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """What makes training quick on this processor."""
+
+    channels_last: bool
+    bfloat16: bool
+
+    def lay(self, inputs: Inputs) -> Inputs:
+        if not self.channels_last:
+            return inputs
+        return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in inputs)
+
+    def autocast(self) -> Any:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
+
+
+@dataclass
+class _Run:
+    """One training in progress."""
+
+    network: GraphModule
+    teacher: GraphModule | None
+    goal: Goal
+    plan: TrainPlan
+    pace: _Pace
+    scores: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        layout = torch.channels_last if self.pace.channels_last else torch.contiguous_format
+        self.network = self.network.to(memory_format=layout).train()
+        if self.teacher is not None:
+            self.teacher = clone(self.teacher).to(memory_format=layout).eval()
+        self.hard = hard_loss(self.goal.data)
+        self.soft = soft_loss(self.goal.data, self.plan.temperature)
+        self.optimizer = _optimizer(self.network, self.plan)
+        self._samples = _samples(self.goal.data.train, self.plan)
+        self._seen = 0
+        self._keep_if_best()
+
+    def epoch(self, number: int) -> bool:
+        """Train for one epoch and judge it; False where the loss left the numbers."""
+        label = f"training, epoch {number + 1} of {self.plan.epochs}"
+        for inputs, target in self.goal.track(self._batches(number), label):
+            if not self._step(inputs, target):
+                self.notes.append(
+                    f"training stopped in epoch {number + 1}: the loss became NaN or infinite; "
+                    f"epoch {_best(self.scores)} is kept, a lower learning rate than {self.plan.lr:g} may help"
+                )
+                return False
+        self._keep_if_best()
+        return True
+
+    def result(self) -> Trained:
+        self.network.load_state_dict(self._state)
+        network = self.network.to(memory_format=torch.contiguous_format)
+        return Trained(network, tuple(self.scores), tuple(self.notes))
+
+    def _batches(self, number: int) -> Iterator[tuple[Inputs, Tensor | None]]:
+        seen, stream = 0, self.goal.data.train
+        assert stream is not None
+        for inputs, target in batches(stream, self.plan.batch, self.goal.seed + number):
+            # BatchNorm cannot learn from one sample
+            if len(inputs[0]) > 1:
+                yield inputs, target
+            seen += len(inputs[0])
+            if self.plan.limit is not None and seen >= self.plan.limit:
+                return
+
+    def _step(self, inputs: Inputs, target: Tensor | None) -> bool:
+        augment = self.goal.data.augment
+        self._seen += len(inputs[0])
+        if augment is not None:
+            given = augment(*inputs)
+            inputs = given if isinstance(given, tuple) else (given,)
+        loss = self._loss(self.pace.lay(inputs), target)
+        if not math.isfinite(loss.item()):
+            return False
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.lr * _share(self._seen / (self._samples * self.plan.epochs))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimizer.step()
+        return True
+
+    def _loss(self, inputs: Inputs, target: Tensor | None) -> Tensor:
+        theirs = None
+        if self.teacher is not None:
+            with torch.inference_mode(), self.pace.autocast():
+                theirs = _floats(self.teacher(*inputs))
+        with self.pace.autocast():
+            mine = self.network(*inputs)
+        mine = _floats(mine)
+        if theirs is None:
+            return self.hard(mine, target)
+        soft = self.soft(mine, theirs) * self.plan.soft
+        return soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
+
+    def _keep_if_best(self) -> None:
+        data = self.goal.data
+        score = evaluate(self.network, data.validate, data.metric)
+        self.scores.append(score if data.metric.higher else -score)
+        if _best(self.scores) == len(self.scores) - 1:
+            self._state = copy.deepcopy(self.network.state_dict())
+
+
+def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
+    """Biases and scales are not decayed."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD([g for g in groups if g["params"]], lr=plan.lr, momentum=0.9, nesterov=True)
+
+
+def _share(progress: float) -> float:
+    """Share of the highest learning rate at this share of the training."""
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+
+
+def _samples(stream: Stream | None, plan: TrainPlan) -> int:
+    assert stream is not None
+    return len(stream) if plan.limit is None else min(plan.limit, len(stream))
+
+
+def _best(scores: list[float] | tuple[float, ...]) -> int:
+    """The first of the best: what is as good with less training is kept."""
+    return max(range(len(scores)), key=lambda i: scores[i])
+
+
+def _floats(outputs: Any) -> Any:
+    """Losses are computed in float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.is_floating_point() else outputs
+    return tuple(_floats(o) for o in outputs)
+
+
+def _pace(network: GraphModule, stream: Stream, plan: TrainPlan) -> _Pace:
+    """channels-last where the network can (a captured ``view`` may not), bfloat16 where it is fast.
+
+    Simulated quantizers round in the dtype they are given, so a network that has some stays float32.
+    """
+    quantized = any(op(n).startswith("netsuke.") for n in network.graph.nodes)
+    bfloat16 = plan.precision == "auto" and not quantized and torch.cpu._is_avx512_bf16_supported()
+    inputs = next(batches(stream, 2))[0]
+    last = _Pace(channels_last=True, bfloat16=bfloat16)
+    if any(t.ndim == 4 for t in inputs) and _runs(network, last, inputs):
+        return last
+    return _Pace(channels_last=False, bfloat16=bfloat16)
+
+
+def _runs(network: GraphModule, pace: _Pace, inputs: Inputs) -> bool:
+    trial = clone(network).to(memory_format=torch.channels_last).eval()
+    try:
+        with torch.no_grad():
+            trial(*pace.lay(tuple(t[:2] for t in inputs)))
+    except RuntimeError:
+        return False
+    return True
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Everything random (ours, and the task's augment) drawn from the seed; states put back."""
+    states: tuple[tuple[Callable[[Any], None], Any], ...] = (
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    )
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for restore, state in states:
+            restore(state)

@@ -1,0 +1,105 @@
+"""How long a call takes, beside the baseline: batch 1, one thread, one core.
+
+What makes the figures hold on a machine that does other things too:
+
+- subject and baseline take turns within milliseconds, so that a slow moment slows both;
+- there are several sittings, each with both artifacts freshly loaded, because where a runtime
+  happens to put its buffers moves the time of a call by a percent or two. What is claimed rests on
+  how much sittings differ;
+- ratios are of process CPU time, which does not count the time others had the core;
+- rounds in which the thread was sent off its core, or the core was slower than it can be (another
+  program on its other half), are left out. What tells them is never the time of a call itself, so
+  slow calls of the model's own are kept;
+- where hardly a round is left, wall-clock times are refused: they would tell of the machine.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from netsuke.core.data import Stream
+from netsuke.core.evidence import Evidence
+from netsuke.core.goal import Goal
+from netsuke.core.probe import Probe, Subject
+from netsuke.core.statistics import Interval, median, quantile
+from netsuke.probes._core import pinned
+from netsuke.probes._rounds import FEWEST, Round, Sitting, sittings, undisturbed
+
+# Undisturbed rounds that wall-clock times need (half of all, where a model is slow and rounds few).
+FEWEST_ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Latency(Probe):
+    """ "latency_p50" and "latency_p95" (wall), "cpu_p50" (process CPU time a call) and, where the
+    baseline is another file, "speedup" (CPU time baseline / subject), all with 95 % intervals.
+
+    When the machine is too busy, wall-clock times are left out and the note of "cpu_p50" says so.
+    seconds: about how long it takes, twice that on a busy machine; a model whose call is long takes
+    six rounds, however long they are.
+    """
+
+    name: ClassVar[str] = "latency"
+
+    seconds: float = 3.0
+
+    def measure(
+        self, subject: Subject, baseline: Subject, stream: Stream | None, goal: Goal
+    ) -> tuple[Evidence, ...]:
+        with pinned():
+            done = sittings(subject, baseline, stream, self.seconds)
+            if not _enough(undisturbed(done), done):
+                done += sittings(subject, baseline, stream, self.seconds)
+        clean = [s for s in undisturbed(done) if s]
+        found = _times(done, clean, goal.seed)
+        if subject.artifact.sha256 != baseline.artifact.sha256:
+            found.append(_speedup(done, clean))
+        return tuple(found)
+
+
+def _enough(clean: list[Sitting], done: list[Sitting]) -> bool:
+    kept, every = sum(map(len, clean)), sum(map(len, done))
+    return kept >= min(FEWEST_ROUNDS, every / 2)
+
+
+def _times(done: list[Sitting], clean: list[Sitting], seed: int) -> list[Evidence]:
+    """The subject's own times; wall-clock ones only where enough rounds were undisturbed."""
+    kept, every = sum(map(len, clean)), sum(map(len, done))
+    if not _enough(clean, done):
+        note = f"wall-clock latency refused: the machine is too busy ({kept} of {every} rounds undisturbed)"
+        return [_evidence("cpu_p50", *_quantile(done, 1, 0.5, seed), "s", note)]
+    note = f"{kept} of {every} rounds were undisturbed and count"
+    return [
+        _evidence("latency_p50", *_quantile(clean, 0, 0.5, seed), "s", f"wall clock; {note}"),
+        _evidence("latency_p95", *_quantile(clean, 0, 0.95, seed), "s", f"wall clock; {note}"),
+        _evidence("cpu_p50", *_quantile(clean, 1, 0.5, seed), "s", note),
+    ]
+
+
+def _quantile(given: list[Sitting], clock: int, share: float, seed: int) -> tuple[Interval, int]:
+    """A quantile of the subject's calls and their number; clock: 0 wall, 1 CPU."""
+    import numpy as np
+
+    groups = [np.concatenate([r.subject.times[:, clock] for r in s]) for s in given]
+    return quantile(groups, share, seed), sum(map(len, groups))
+
+
+def _speedup(done: list[Sitting], clean: list[Sitting]) -> Evidence:
+    """The median over sittings, of undisturbed rounds where they make enough sittings."""
+    used = clean if len(clean) >= FEWEST else done
+    note = "CPU time of the one compared with / its own"
+    if used is done:
+        note += "; the machine was busy throughout"
+    rounds: list[Round] = [r for s in used for r in s]
+    middle = median([_middle(s) for s in used])
+    return _evidence("speedup", middle, len(rounds), "x", note)
+
+
+def _middle(sitting: Sitting) -> float:
+    return median([r.ratio for r in sitting]).value
+
+
+def _evidence(what: str, value: Interval, samples: int, unit: str, note: str) -> Evidence:
+    return Evidence(
+        what=what, unit=unit, source="measured", device="local", samples=samples, note=note,
+        **value._asdict(),
+    )  # fmt: skip

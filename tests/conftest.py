@@ -1,0 +1,39 @@
+"""Fixtures that every test may use."""
+
+import os
+
+# Tests run side by side; one thread each keeps them from slowing one another down.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from netsuke.cli import main
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def netsuke(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Said]:
+    """The command line in this process, inside a folder of its own: (exit code, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["netsuke", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        seen = capsys.readouterr()
+        return Said(int(stop.value.code or 0), seen.out, seen.err)
+
+    return call

@@ -1,0 +1,31 @@
+"""The face of the command line. A change here breaks users' scripts: make it on purpose."""
+
+import click
+import typer
+
+from netsuke.cli import app
+
+FACE = {
+    "inspect": ["model", "--json"],
+    "advise": [
+        "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--json",
+    ],
+    "fit": [
+        "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",
+        "--onnx", "--out", "--seed", "--fresh", "--replay", "--json",
+    ],
+    "measure": ["what", "--workload", "--json"],
+    "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
+    "report": ["run", "--markdown", "--json"],
+    "list": ["folder", "--json"],
+}  # fmt: skip
+
+
+def test_verbs_and_options_are_these() -> None:
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    face = {
+        name: [p.opts[0] for p in command.params if p.name != "help"]
+        for name, command in group.commands.items()
+    }
+    assert face == FACE
