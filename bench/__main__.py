@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no area {given.area!r}; {hint}")
     known = figures(importlib.import_module(f"bench.{given.area}"))
     if given.figure is not None and given.figure not in known:
-        parser.error(f"{given.area} has no figure {given.figure}; there are: {', '.join(map(str, known))}")
+        parser.error(
+            f"{given.area} has no figure {given.figure}; there are: {', '.join(map(str, known))}"
+        )
     chosen = known if given.figure is None else {given.figure: known[given.figure]}
     return run(given.area, chosen, Bench(data=given.data, quick=given.quick))
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench._harness import Bench, say
+from bench._harness import Bench, MissingDataError, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,14 +34,14 @@ class Images:
         return normalise(self.x[rows]), self.y[rows]
 
 
-def test_images(bench: Bench, quick: int = 500) -> tuple[np.ndarray, np.ndarray]:
+def load_test(bench: Bench, quick: int = 500) -> tuple[np.ndarray, np.ndarray]:
     """The 10,000 test images, ready for the network (the first ``quick`` in a rehearsal)."""
     with np.load(bench.file(TEST)) as stored:
         images = Images(stored["x"], stored["y"].astype(np.int64))
     return images.part(slice(0, bench.count(len(images.y), quick)))
 
 
-def train_images(bench: Bench) -> Images:
+def load_train(bench: Bench) -> Images:
     """The 50,000 training images."""
     source = bench.file(TRAIN)
     kept = bench.folder("data") / f"cifar10-train-{_digest(source)}.npy"
@@ -68,15 +69,21 @@ def augment(batch: "Tensor") -> "Tensor":
     rows = torch.arange(height) + top
     columns = torch.arange(width) + left
     columns = torch.where(torch.rand(count, 1) < 0.5, columns, columns.flip(1))
-    picked = padded.permute(0, 2, 3, 1)[torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    picked = padded.permute(0, 2, 3, 1)[
+        torch.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]
+    ]
     return picked.permute(0, 3, 1, 2).contiguous()
 
 
 def _decode(jpeg: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingDataError(
+            "decoding the JPEG images needs Pillow: pip install pillow"
+        ) from None
     raw = jpeg.tobytes()
-    cuts = zip(offsets[:-1], offsets[1:], strict=True)
+    cuts = itertools.pairwise(offsets)
     return np.stack([np.asarray(Image.open(io.BytesIO(raw[a:b])).convert("RGB")) for a, b in cuts])
 
 

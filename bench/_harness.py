@@ -105,9 +105,8 @@ class Spent:
     def wall(self) -> float:
         return self.seconds["wall"]
 
-    @property
-    def cpu(self) -> float:
-        return self.seconds["cpu"]
+    def to_dict(self) -> dict[str, float]:
+        return dict(self.seconds)
 
 
 @contextmanager
@@ -191,12 +190,22 @@ def table(area: str, number: int, figure: Figure, quick: bool = False) -> str:
     """The claims of a figure as aligned text."""
     words = {True: "holds", False: "FAILS", None: "unknown"}
     rows = [
-        (c.name, _number(c.value, c.unit), f"{c.relation} {_number(c.limit, c.unit)}", words[c.holds])
+        (
+            c.name,
+            _number(c.value, c.unit),
+            f"{c.relation} {_number(c.limit, c.unit)}",
+            words[c.holds],
+        )
         for c in figure.claims
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    head = f"\n{area} figure {number}: {figure.title}" + (" (quick: a rehearsal, not judged)" if quick else "")
-    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    head = f"\n{area} figure {number}: {figure.title}" + (
+        " (quick: a rehearsal, not judged)" if quick else ""
+    )
+    lines = [
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     return "\n".join([head, *lines, *(f"  note: {note}" for note in figure.notes)])
 
 
@@ -223,5 +232,13 @@ def _version(package: str) -> str | None:
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
-    names = [x.split(":", 1)[1].strip() for x in info.read_text().splitlines() if x.startswith("model name")] if info.is_file() else []
+    names = (
+        [
+            x.split(":", 1)[1].strip()
+            for x in info.read_text().splitlines()
+            if x.startswith("model name")
+        ]
+        if info.is_file()
+        else []
+    )
     return names[0] if names else platform.processor()

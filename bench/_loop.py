@@ -21,7 +21,9 @@ class Loop:
     decay: float = 5e-4
 
 
-def train(net: nn.Module, x: np.ndarray, y: np.ndarray, seed: int, loop: Loop = Loop()) -> nn.Module:  # noqa: B008
+def train(
+    net: nn.Module, x: np.ndarray, y: np.ndarray, seed: int, loop: Loop = Loop()
+) -> nn.Module:
     """Train in place on float32 NCHW images and int64 classes; the network in evaluation mode."""
     torch.manual_seed(seed)
     images, classes = torch.from_numpy(x), torch.from_numpy(y)

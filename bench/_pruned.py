@@ -16,8 +16,12 @@ from bench._rivals import rival
 from bench._timing import compare
 
 RATIOS = [round(0.05 + 0.0125 * i, 4) for i in range(64)]
-IMPORTANCES, SCOPES, ROUNDINGS = ("magnitude", "taylor"), ("global", "uniform", "inner"), (None, 8)
-ROUNDS = 60
+IMPORTANCES, SCOPES, ROUNDINGS = (
+    ("magnitude", "taylor"),
+    ("global", "uniform", "inner"),
+    (None, 8, 16),
+)
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,9 @@ class Variant:
     round_to: int | None
 
     def __str__(self) -> str:
-        return f"{self.importance}, {self.scope}, " + (f"rounded to {self.round_to}" if self.round_to else "not rounded")
+        return f"{self.importance}, {self.scope}, " + (
+            f"rounded to {self.round_to}" if self.round_to else "not rounded"
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,14 @@ def variants(quick: bool) -> list[Variant]:
     return [Variant(*v) for v in itertools.product(IMPORTANCES, SCOPES, ROUNDINGS)]
 
 
-def prune_until(variant: Variant, speedup: float, reference: Path, sample: np.ndarray, request: Mapping[str, Any], folder: Path) -> Pruned | None:
+def prune_until(
+    variant: Variant,
+    speedup: float,
+    reference: Path,
+    sample: np.ndarray,
+    request: Mapping[str, Any],
+    folder: Path,
+) -> Pruned | None:
     """The smallest ratio whose network runs ``speedup`` times as fast as ``reference`` (bisection on
     the ratio, every step measured); None where even the largest is slower.
 
@@ -60,13 +73,22 @@ def prune_until(variant: Variant, speedup: float, reference: Path, sample: np.nd
     """
     home = folder / f"{variant.importance}-{variant.scope}-{variant.round_to}"
     home.mkdir(parents=True, exist_ok=True)
-    asked = {**request, "importance": variant.importance, "scope": variant.scope, "round_to": variant.round_to, "ratios": RATIOS, "folder": str(home)}
+    asked = {
+        **request,
+        "importance": variant.importance,
+        "scope": variant.scope,
+        "round_to": variant.round_to,
+        "ratios": RATIOS,
+        "folder": str(home),
+    }
     files = [Path(name) for name in rival("torch_pruning", asked, home)["files"]]
     ratios, states = shrinking(files)
 
     def measure(index: int) -> float:
         file = torch_onnx(from_state(load_file(states[index])), folder)
-        return compare({"reference": reference, "pruned": file}, "reference", sample, ROUNDS)["pruned"].ratio
+        return compare({"reference": reference, "pruned": file}, "reference", sample, ROUNDS)[
+            "pruned"
+        ].ratio
 
     index, found = bisect(len(states), speedup, measure)
     if index is None:

@@ -68,7 +68,7 @@ class ResNet(nn.Module):
         return cast(Tensor, self.linear(x.mean((2, 3))))
 
     def blocks(self) -> list[Block]:
-        return [b for stage in (self.layer1, self.layer2, self.layer3) for b in cast(nn.Sequential, stage)]
+        return [module for module in self.modules() if isinstance(module, Block)]
 
 
 def resnet(depth: int = 20) -> ResNet:
@@ -77,8 +77,14 @@ def resnet(depth: int = 20) -> ResNet:
     stages = []
     for index, width in enumerate(STAGES):
         before = STAGES[max(0, index - 1)]
-        first = Block((before, width, width), 2, SliceAndPad(width)) if index else Block((width, width, width), 1, nn.Identity())
-        stages.append([first, *(Block((width, width, width), 1, nn.Identity()) for _ in range(count - 1))])
+        first = (
+            Block((before, width, width), 2, SliceAndPad(width))
+            if index
+            else Block((width, width, width), 1, nn.Identity())
+        )
+        stages.append(
+            [first, *(Block((width, width, width), 1, nn.Identity()) for _ in range(count - 1))]
+        )
     return ResNet(STAGES[0], stages)
 
 
@@ -96,14 +102,18 @@ def with_selects(net: ResNet) -> ResNet:
 def from_state(state: Mapping[str, Tensor]) -> ResNet:
     """The network a state belongs to, its widths read from the shapes: a state of the shared files,
     or one of a pruned network whose shortcuts are Selects."""
-    stages = [[_block(state, stage, i) for i in range(_blocks(state, stage))] for stage in (1, 2, 3)]
+    stages = [
+        [_block(state, stage, i) for i in range(_blocks(state, stage))] for stage in (1, 2, 3)
+    ]
     net = ResNet(len(state["conv1.weight"]), stages, len(state["linear.weight"]))
     net.load_state_dict(state)
     return net.eval()
 
 
 def _blocks(state: Mapping[str, Tensor], stage: int) -> int:
-    return sum(name.startswith(f"layer{stage}.") and name.endswith(".conv1.weight") for name in state)
+    return sum(
+        name.startswith(f"layer{stage}.") and name.endswith(".conv1.weight") for name in state
+    )
 
 
 def _block(state: Mapping[str, Tensor], stage: int, index: int) -> Block:

@@ -42,7 +42,13 @@ def rival(name: str, request: Mapping[str, Any], folder: Path) -> dict[str, Any]
     answered.unlink(missing_ok=True)
     # -I: the script's own folder stays off the path, where its name would hide the package's.
     command = [str(python), "-I", str(RIVALS / f"{name}.py"), str(asked), str(answered)]
-    done = subprocess.run(command, env={**os.environ, **SILENT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env={**os.environ, **SILENT, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode or not answered.is_file():
         raise RivalFailedError(f"{name} exited {done.returncode}: {_last(done.stderr)}")
     reply: dict[str, Any] = json.loads(answered.read_text("utf8"))

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-BURST_SECONDS = 0.02
+BURST_SECONDS = 0.01
 WARM_UP = 20
+SITTINGS = 9
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One file against the reference. seconds: median CPU time of one call. ratio: median over the
-    rounds of reference ÷ this file, in the same round; low and high its 95 % interval."""
+    """One file against the reference. seconds: median CPU time of one call. ratio: of reference ÷
+    this file, taken within a round; the median over the sittings of their medians. low, high: the
+    second lowest and second highest sitting, a 96 % interval of that median for nine sittings."""
 
     seconds: float
     ratio: float
@@ -37,25 +39,24 @@ def session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def compare(files: Mapping[str, Path], reference: str, sample: np.ndarray, rounds: int = 200) -> dict[str, Timing]:
-    """Time every file against ``reference`` on one sample (batch 1).
+def compare(
+    files: Mapping[str, Path], reference: str, sample: np.ndarray, rounds: int = 20
+) -> dict[str, Timing]:
+    """Time every file against ``reference`` on one sample (batch 1): nine sittings of ``rounds``.
 
     Each round runs a burst of every file in a shuffled order, so that whatever else the machine
-    does in that moment weighs on all alike; the ratio is taken inside the round.
+    does in that moment weighs on all alike. Each sitting loads the files afresh, for where the
+    runtime happens to put its buffers moves a file's time by a percent or two.
     """
-    sessions = {name: session(path) for name, path in files.items()}
-    feeds = {name: {s.get_inputs()[0].name: sample} for name, s in sessions.items()}
-    calls = {name: _burst(s, feeds[name]) for name, s in sessions.items()}
-    spent: dict[str, list[float]] = {name: [] for name in files}
     shuffle = random.Random(0)
-    for _ in range(rounds):
-        for name in shuffle.sample(list(files), len(files)):
-            spent[name].append(_seconds(sessions[name], feeds[name], calls[name]))
-    base = np.array(spent[reference])
-    return {name: _timing(np.array(times), base) for name, times in spent.items()}
+    sittings = [_sitting(files, sample, rounds, shuffle) for _ in range(SITTINGS)]
+    return {
+        name: _timing([s[name] for s in sittings], [s[reference] for s in sittings])
+        for name in files
+    }
 
 
-def faster(files: Mapping[str, Path], sample: np.ndarray, rounds: int = 60) -> str:
+def faster(files: Mapping[str, Path], sample: np.ndarray, rounds: int = 6) -> str:
     """The name of the fastest file: what an honest comparison takes as its reference."""
     found = compare(files, next(iter(files)), sample, rounds)
     return max(found, key=lambda name: found[name].ratio)
@@ -66,8 +67,24 @@ def outputs(path: Path, inputs: np.ndarray, batch: int = 100) -> np.ndarray:
     opened = session(path)
     entry = opened.get_inputs()[0]
     size = batch if not isinstance(entry.shape[0], int) else entry.shape[0]
-    found = [opened.run(None, {entry.name: inputs[i : i + size]})[0] for i in range(0, len(inputs), size)]
+    found = [
+        opened.run(None, {entry.name: inputs[i : i + size]})[0] for i in range(0, len(inputs), size)
+    ]
     return np.concatenate(found)
+
+
+def _sitting(
+    files: Mapping[str, Path], sample: np.ndarray, rounds: int, shuffle: random.Random
+) -> dict[str, np.ndarray]:
+    """Seconds of a call of each file in each round, all freshly loaded."""
+    sessions = {name: session(files[name]) for name in shuffle.sample(list(files), len(files))}
+    feeds = {name: {s.get_inputs()[0].name: sample} for name, s in sessions.items()}
+    calls = {name: _burst(s, feeds[name]) for name, s in sessions.items()}
+    spent: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(rounds):
+        for name in shuffle.sample(list(files), len(files)):
+            spent[name].append(_seconds(sessions[name], feeds[name], calls[name]))
+    return {name: np.array(times) for name, times in spent.items()}
 
 
 def _burst(opened: ort.InferenceSession, feed: dict[str, Any]) -> int:
@@ -83,17 +100,10 @@ def _seconds(opened: ort.InferenceSession, feed: dict[str, Any], calls: int) -> 
     return (time.process_time() - start) / calls
 
 
-def _timing(times: np.ndarray, base: np.ndarray) -> Timing:
-    ratios = base / times
-    low, high = median_interval(ratios)
-    return Timing(float(np.median(times)), float(np.median(ratios)), low, high, len(times))
-
-
-def median_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """95 % interval of the median from order statistics (binomial, normal approximation)."""
-    ordered, n = np.sort(values), len(values)
-    reach = 0.98 * np.sqrt(n)
-    return (
-        float(ordered[max(0, int(np.floor(n / 2 - reach)))]),
-        float(ordered[min(n - 1, int(np.ceil(n / 2 + reach)))]),
+def _timing(times: list[np.ndarray], base: list[np.ndarray]) -> Timing:
+    """From the seconds of a file and of the reference, by sitting and round."""
+    ratios = sorted(float(np.median(b / t)) for t, b in zip(times, base, strict=True))
+    every = np.concatenate(times)
+    return Timing(
+        float(np.median(every)), ratios[len(ratios) // 2], ratios[1], ratios[-2], len(every)
     )

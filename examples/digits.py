@@ -3,6 +3,7 @@
 The network is trained when this file is first used (half a minute) and kept in ``.cache/``.
 """
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def model() -> nn.Module:
 
 def train(network: nn.Module, x: np.ndarray, y: np.ndarray, epochs: int = 20) -> nn.Module:
     """Plain training: SGD, one learning-rate cycle, shifts by up to two pixels."""
-    print(f"  training the example network once, {epochs} epochs", flush=True)
+    print(f"  training the example network once, {epochs} epochs", file=sys.stderr)
     torch.manual_seed(0)
     images, labels = torch.from_numpy(x), torch.from_numpy(y)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)

@@ -18,13 +18,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch_pruning as tp  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-
-from bench._resnet import ResNet, Select, from_state, with_selects  # noqa: E402
+import numpy as np
+import torch
+import torch_pruning as tp
+from bench._resnet import ResNet, Select, from_state, with_selects
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 IMPORTANCE = {
     "magnitude": lambda: tp.importance.GroupMagnitudeImportance(p=2),
@@ -50,7 +49,9 @@ class SelectPruner(tp.BasePruningFunc):
 
 def _cut(layer: Select, axis: int, idxs: list[int]) -> nn.Module:
     keep = [i for i in range(layer.weight.shape[axis]) if i not in set(idxs)]
-    layer.weight = nn.Parameter(layer.weight.data.index_select(axis, torch.tensor(keep)), requires_grad=False)
+    layer.weight = nn.Parameter(
+        layer.weight.data.index_select(axis, torch.tensor(keep)), requires_grad=False
+    )
     return layer
 
 
@@ -87,7 +88,10 @@ def gradients(request: dict[str, Any]) -> dict[str, Tensor]:
     net = with_selects(from_state(load_file(request["state"])))
     images, classes = np.load(request["images"]), np.load(request["classes"])
     for start in range(0, len(images), 100):
-        x, y = torch.from_numpy(images[start : start + 100]), torch.from_numpy(classes[start : start + 100])
+        x, y = (
+            torch.from_numpy(images[start : start + 100]),
+            torch.from_numpy(classes[start : start + 100]),
+        )
         (nn.functional.cross_entropy(net(x), y, reduction="sum") / len(images)).backward()
     return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
 
@@ -101,7 +105,9 @@ def main(asked: str, answered: str) -> None:
     found = gradients(request)
     for ratio in request["ratios"]:
         path = folder / f"{ratio:.4f}.safetensors"
-        save_file({k: v.contiguous() for k, v in prune(request, found, ratio).state_dict().items()}, path)
+        save_file(
+            {k: v.contiguous() for k, v in prune(request, found, ratio).state_dict().items()}, path
+        )
         files.append(str(path))
     reply = {"files": files, "version": tp.__version__, "seconds": time.perf_counter() - start}
     Path(answered).write_text(json.dumps(reply), "utf8")

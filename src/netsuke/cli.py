@@ -122,6 +122,7 @@ def fit(
 ) -> None:
     """Carve a model until it meets the limits on a device, and prove it. Exits 0 pass, 1 fail, 3 unknown."""
     from netsuke import flow
+    from netsuke.record import Origin
 
     terminal = Terminal(quiet=as_json)
     old = None if replay is None else store.open_run(replay)
@@ -130,7 +131,7 @@ def fit(
         raise NetsukeError("fit: give a workload, e.g. netsuke fit examples/digits.py")
     given = _workload(source)
     model_file = onnx or (Path(old.record["model"]) if old and old.record["model"] else None)
-    origin = flow.Origin(command=_command(), workload=str(source), model=str(model_file or ""))
+    origin = Origin(command=_command(), workload=str(source), model=str(model_file or ""))
     options = flow.Options(
         name=given.name, out=out, seed=seed, fresh=fresh, observer=terminal, origin=origin
     )

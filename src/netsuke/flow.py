@@ -6,6 +6,7 @@
 and judged before the next one starts.
 """
 
+import functools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -86,8 +87,8 @@ def fit(
     with _workbench(goal, options, folder) as bench:
         original = _original(bench, taken)
         advice = None if recipe else propose(original.artifact.layers, goal)
-        recipes = tuple(p.recipe for p in advice.proposals) if advice else (recipe,)
-        chosen, state = _carve(bench, original, recipes, journal)
+        wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
+        chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
         finished = _measured(bench, original, state)
         run = write_run(
             folder,
@@ -149,7 +150,7 @@ def measure(
     else:
         artifacts = (runtime.adopt(Path(what)),) * 2
     subject, beside = (
-        Subject(artifact=a, open=lambda threads, a=a: runtime.open(a, threads)) for a in artifacts
+        Subject(artifact=a, open=functools.partial(runtime.open, a)) for a in artifacts
     )
     splits = ready(task or Task(test=(np.zeros(1), np.zeros(1))))
     watch = observer or Observer()
@@ -161,7 +162,7 @@ def judge(
     evidence: tuple[Evidence, ...], budget: Budget, device: str = "local"
 ) -> tuple[Verdict, ...]:
     """Every check's verdicts on the evidence about one device."""
-    checks = registered(Check, "netsuke.checks")  # type: ignore[type-abstract]
+    checks = registered(Check, "netsuke.checks")
     return tuple(v for check in checks.values() for v in check().judge(evidence, budget, device))
 
 
@@ -287,7 +288,7 @@ def _excess(state: State, goal: Goal) -> float:
 def _measured(bench: Workbench, original: State, state: State) -> Finished:
     """The final evidence. The test data is read here and nowhere else."""
     data, budget = bench.goal.data, bench.goal.budget
-    names = tuple(n for n in registered(Probe, "netsuke.probes") if n != "quality")  # type: ignore[type-abstract]
+    names = tuple(n for n in registered(Probe, "netsuke.probes") if n != "quality")
     before = bench.measure(original, original, data.validate, names)
     after = bench.measure(state, original, data.validate, names)
     if data.test is not None:

@@ -41,6 +41,9 @@ class Terminal(Observer):
 
     def __init__(self, quiet: bool = False) -> None:
         self.out = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        if not self.out.is_terminal:
+            # A pipe has no width to keep to: tables stay whole.
+            self.out.width = max(self.out.width, 200)
         self._progress = Console(file=sys.stderr, quiet=quiet)
         self._busy = False
 
@@ -99,17 +102,16 @@ def headline(record: dict[str, Any]) -> str:
 
 
 def layer_table(layers: Iterable[Layer]) -> Table:
-    """Layers with parameters, activations, MACs and bytes at each precision."""
+    """Layers with parameters, activations, MACs, and bytes of both at each precision."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("layer", "op", "output"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for name in ("parameters", "activations", "MACs", "FP32", "FP16", "INT8", "INT4"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     rows = tuple(layers)
     for layer in rows:
-        table.add_row(
-            escape(layer.name), layer.op, "×".join(map(str, layer.shape)), *_amounts([layer])
-        )
+        shape = "×".join(map(str, layer.shape))
+        table.add_row(escape(layer.name), layer.op, shape, *_amounts([layer]))
     table.add_section()
     table.add_row("total", "", "", *_amounts(rows), style="bold")
     return table

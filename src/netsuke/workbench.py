@@ -63,7 +63,7 @@ def probe(
     names: tuple[str, ...] = (),
 ) -> tuple[Evidence, ...]:
     """Evidence of the named probes (all, when none is named) on the samples of ``stream``."""
-    probes = registered(Probe, "netsuke.probes")  # type: ignore[type-abstract]
+    probes = registered(Probe, "netsuke.probes")
     found: list[Evidence] = []
     for name in goal.track(names or tuple(probes), "measuring"):
         found += probes[name]().measure(subject, beside, stream, goal)

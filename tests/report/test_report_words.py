@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import report_records as records
+
 from netsuke.core.evidence import Evidence
+from netsuke.core.layer import Layer
 from netsuke.core.verdict import Verdict
-from netsuke.report.layers import changes, held, pairs
+from netsuke.report.layers import changes, held, pairs, table
 from netsuke.report.plot import labels, limits_drawn, trade
 from netsuke.report.points import missing, size_bars, walk
 from netsuke.report.record import parse
@@ -63,6 +65,20 @@ def test_layers_pair_by_name_operation_and_order() -> None:
         (before[1], after[1]),
         (None, after[2]),
     ]
+
+
+def test_what_was_merged_is_counted_and_what_was_removed_is_told() -> None:
+    conv = records.resnet20()[0]
+    norm = Layer(name="bn1", op="batch_norm", weights=32)
+    merged = table((conv, norm), (conv,))
+    assert ([r.name for r in merged.rows], merged.light) == (["conv1"], 1)
+    gone = table((conv, records.resnet20()[1]), (conv,))
+    assert [(r.name, r.fate) for r in gone.rows] == [
+        ("conv1", ""),
+        ("layer1.0.conv1", "removed or merged"),
+    ]
+    unknown = table((conv, norm), ())
+    assert [(r.name, r.fate) for r in unknown.rows] == [("conv1", ""), ("bn1", "")]
 
 
 def test_what_a_step_changed() -> None:
@@ -131,7 +147,9 @@ def test_the_plot_takes_the_pages_colours_and_names_nothing_outside() -> None:
     assert svg == trade(walk(parse(records.with_undone())))
     assert "var(--accent)" in svg
     assert "var(--paper)" in svg
-    assert not any(word in svg for word in ("#0", "http", "xmlns", "xlink", "DejaVu", "<metadata"))
+    assert not any(
+        word in svg for word in ("#0", "http", "xmlns", "xlink", "DejaVu", "<metadata", "<style")
+    )
     assert [svg.count(f">{n}<") for n in (1, 2, 4, 5)] == [1, 1, 1, 1]
     assert svg.count(">final<") == 1
 

@@ -19,7 +19,7 @@ class Batch(NamedTuple):
     inputs: tuple[Array, ...]
     targets: Array | None
 
-    def __len__(self) -> int:  # type: ignore[override]
+    def __len__(self) -> int:
         return len(self.inputs[0])
 
 
@@ -140,12 +140,13 @@ def as_batch(raw: Any, field: str, labelled: bool) -> Batch:
             raise NetsukeError(
                 f"{field}: no target among {sorted(raw)}; name it one of {TARGET_NAMES}"
             )
-        inputs = tuple(to_array(v) for k, v in raw.items() if k != target)
-        return Batch(inputs, None if target is None else to_array(raw[target]))
+        fields = tuple(to_array(v) for k, v in raw.items() if k != target)
+        return Batch(fields, None if target is None else to_array(raw[target]))
     if isinstance(raw, tuple | list) and len(raw) > 1:
         *inputs, target = raw
-        flat = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], tuple | list) else inputs
-        return Batch(tuple(to_array(a) for a in flat), to_array(target))
+        if len(inputs) == 1 and isinstance(inputs[0], tuple | list):
+            inputs = list(inputs[0])
+        return Batch(tuple(to_array(a) for a in inputs), to_array(target))
     if labelled:
         raise NetsukeError(f"{field}: expected (inputs, targets), got {type(raw).__name__}")
     only = raw[0] if isinstance(raw, tuple | list) else raw
@@ -167,26 +168,42 @@ def _is_loader(source: Any) -> bool:
 def _as_arrays(
     source: Any, field: str, labelled: bool
 ) -> tuple[tuple[Array, ...], Array | None] | None:
-    """((inputs…), targets) where the source is arrays, else None."""
-    if hasattr(source, "shape") or (not labelled and _is_arrays(source)):
+    """((inputs…), targets) where the source is arrays, else None. A list holds samples, a tuple inputs."""
+    if not labelled and isinstance(source, list) and _is_arrays(source):
+        source = _stack(source, field)
+    if _is_array(source) or (not labelled and _is_arrays(source)):
         inputs = source if isinstance(source, tuple | list) else (source,)
         if labelled:
             raise NetsukeError(f"{field}: expected (inputs, targets), got one array")
         return _checked(tuple(to_array(a) for a in inputs), None, field)
     if isinstance(source, tuple | list) and len(source) == 2 and hasattr(source[1], "__len__"):
         x, y = source
-        if hasattr(x, "shape") or _is_arrays(x):
+        if isinstance(source, tuple) and isinstance(x, list) and len(x) == len(y):
+            x = _stack(x, field)
+        if _is_array(x) or _is_arrays(x):
             inputs = x if isinstance(x, tuple | list) else (x,)
             return _checked(tuple(to_array(a) for a in inputs), to_array(y), field)
     return None
 
 
+def _stack(samples: Sequence[Any], field: str) -> Array:
+    if not samples:
+        raise NetsukeError(f"{field}: there are no samples")
+    try:
+        return np.stack([to_array(s) for s in samples])
+    except ValueError:
+        raise NetsukeError(
+            f"{field}: the samples differ in shape; make them of one shape"
+        ) from None
+
+
+def _is_array(value: Any) -> bool:
+    """An array or a tensor; a Hugging Face data set has a shape too, but no dtype."""
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
 def _is_arrays(value: Any) -> bool:
-    return (
-        isinstance(value, tuple | list)
-        and len(value) > 0
-        and all(hasattr(a, "shape") for a in value)
-    )
+    return isinstance(value, tuple | list) and len(value) > 0 and all(map(_is_array, value))
 
 
 def _checked(

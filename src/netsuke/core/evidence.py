@@ -11,7 +11,8 @@ Source = Literal["measured", "emulated", "estimated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One figure. ``value``, ``low`` and ``high`` (95 % interval) are in ``unit``'s SI base.
+    """One figure. ``value``, ``low`` and ``high`` (95 % interval; of an estimate, the range it may be
+    off by) are in ``unit``'s SI base.
 
     what: "size", "quality", "drop", "latency_p50", "latency_p95", "cpu_p50", "speedup",
     "memory", "agreement", ... unit: "B", "s", "J", "%" (fraction), "pt" (fraction), "x" or "".
@@ -31,7 +32,8 @@ class Evidence:
     def __str__(self) -> str:
         text = show(self.value, self.unit)
         if self.low is not None and self.high is not None:
-            text += f" (95 %: {show(self.low, self.unit)} … {show(self.high, self.unit)})"
+            kind = "range" if self.source == "estimated" else "95 %"
+            text += f" ({kind}: {show(self.low, self.unit)} … {show(self.high, self.unit)})"
         if self.source != "measured":
             text += f" {self.source} for {self.device}"
         return text

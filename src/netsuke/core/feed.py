@@ -28,7 +28,9 @@ def example(artifact: Artifact, samples: int = 1, seed: int = 0) -> tuple[Array,
     for name, dtype, shape in artifact.inputs:
         size = (samples, *(d if d > 0 else 1 for d in shape))
         kind = _dtype(dtype, f"{artifact.path.name}: input {name}")
-        made.append(rng.standard_normal(size).astype(kind) if kind.kind == "f" else np.ones(size, kind))
+        made.append(
+            rng.standard_normal(size).astype(kind) if kind.kind == "f" else np.ones(size, kind)
+        )
     return tuple(made)
 
 

@@ -69,16 +69,20 @@ def _classes(outputs: Array) -> Array:
 
 def _hits(outputs: Array, targets: Array) -> Array:
     hits = (_classes(outputs) == targets.reshape(_classes(outputs).shape)).astype(float)
-    return hits.reshape(len(hits), -1).mean(1)
+    each: Array = hits.reshape(len(hits), -1).mean(1)
+    return each
 
 
 def _top_k(outputs: Array, targets: Array, k: int) -> Array:
     best = np.argpartition(-outputs, min(k, outputs.shape[1]) - 1, axis=1)[:, :k]
-    return (best == targets.reshape(-1, 1)).any(1).astype(float)
+    each: Array = (best == targets.reshape(-1, 1)).any(1).astype(float)
+    return each
 
 
 def _absolute(outputs: Array, targets: Array) -> Array:
-    return np.abs(outputs.reshape(len(targets), -1) - targets.reshape(len(targets), -1)).mean(1)
+    apart = np.abs(outputs.reshape(len(targets), -1) - targets.reshape(len(targets), -1))
+    each: Array = apart.mean(1)
+    return each
 
 
 def _rmse(outputs: Array, targets: Array) -> float:

@@ -50,10 +50,10 @@ class Pass(ABC):
 
 
 def _check(name: str, value: Any, hint: Any) -> None:
-    for extra in getattr(hint, "__metadata__", ()):
-        if isinstance(extra, Range) and not extra.low <= value <= extra.high:
-            raise NetsukeError(f"{name}: {value} is outside {extra.low} … {extra.high}")
+    """Raise where a value is not of its field's type, or outside its Range or Literal."""
     base = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+    if value is None and type(None) in get_args(base):
+        return
     if get_origin(base) is Literal and value not in get_args(base):
         raise NetsukeError(f"{name}: {value!r} is none of {', '.join(map(repr, get_args(base)))}")
     if base in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
@@ -62,3 +62,6 @@ def _check(name: str, value: Any, hint: Any) -> None:
         raise NetsukeError(f"{name}: {value!r} is not a whole number")
     if base in (bool, str) and not isinstance(value, base):
         raise NetsukeError(f"{name}: {value!r} is not a {base.__name__}")
+    for extra in getattr(hint, "__metadata__", ()):
+        if isinstance(extra, Range) and not extra.low <= value <= extra.high:
+            raise NetsukeError(f"{name}: {value} is outside {extra.low} … {extra.high}")

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import tomli_w
@@ -40,7 +40,7 @@ def read_recipe(text: str, origin: str = "recipe") -> Recipe:
         tables = tomllib.loads(text).get("pass", [])
     except tomllib.TOMLDecodeError as error:
         raise NetsukeError(f"{origin}: not valid TOML: {error}") from error
-    if not tables:
+    if not isinstance(tables, list) or not tables:
         raise NetsukeError(f"{origin}: no [[pass]] table")
     return Recipe(*(_pass(table, origin) for table in tables))
 
@@ -48,15 +48,15 @@ def read_recipe(text: str, origin: str = "recipe") -> Recipe:
 def make_pass(name: str, settings: Mapping[str, Any]) -> Pass:
     """The pass of that name with these settings. Raises NetsukeError naming an unknown field."""
     kind = named(Pass, "netsuke.passes", name)  # type: ignore[type-abstract]
-    unknown = set(settings) - set(kind.__dataclass_fields__)
-    if unknown:
-        known = ", ".join(kind.__dataclass_fields__) or "no settings"
+    names = [field.name for field in fields(kind)]
+    if unknown := set(settings) - set(names):
+        known = ", ".join(names) or "no settings"
         raise NetsukeError(f"{name}: no setting {', '.join(sorted(unknown))}; there are: {known}")
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
 
 
 def _pass(table: Mapping[str, Any], origin: str) -> Pass:
-    if "use" not in table:
+    if not isinstance(table, Mapping) or "use" not in table:
         raise NetsukeError(f'{origin}: a [[pass]] needs use = "…", the name of a pass')
     try:
         return make_pass(table["use"], {k: v for k, v in table.items() if k != "use"})

@@ -33,7 +33,7 @@ def registered(base: type[T], package: str) -> dict[str, type[T]]:
 
 def named(base: type[T], package: str, name: str) -> type[T]:
     """The plugin of that name. Raises NetsukeError listing near names."""
-    known = registered(base, package)
+    known = registered(base, package)  # type: ignore[arg-type]
     if name not in known:
         raise NetsukeError(f"{package}: no {name!r}; {nearest(name, known)}")
     return known[name]

@@ -9,11 +9,12 @@ from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 
 # What a runtime folds into the operation before it, or answers with another view of the same bytes.
-FREE = frozenset(
-    """alias batch_norm clamp clamp_max clamp_min clone contiguous detach dropout expand expand_as
-    feature_dropout flatten getitem hardtanh identity quantize relu relu6 reshape squeeze to
-    unflatten unsqueeze view view_as""".split()
-)
+FREE = frozenset({
+    "alias", "batch_norm", "clamp", "clamp_max", "clamp_min", "clone", "contiguous", "detach",
+    "dropout", "expand", "expand_as", "feature_dropout", "flatten", "getitem", "hardtanh",
+    "identity", "quantize", "relu", "relu6", "reshape", "squeeze", "to", "unflatten", "unsqueeze",
+    "view", "view_as",
+})  # fmt: skip
 # A depthwise kernel loads an operand for every product. Measured on x86 (onnxruntime 1.31, FP32) it
 # reaches half of a dense kernel's rate; MobileNets on a Cortex-A72 (see pi4.toml) fit a quarter.
 DEPTHWISE_SHARE = 0.3

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from netsuke.core.artifact import Artifact
 from netsuke.core.data import Array
 from netsuke.core.device import Device
+from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
 
 
@@ -31,3 +32,10 @@ class Runtime(ABC):
     @abstractmethod
     def open(self, artifact: Artifact, threads: int = 1) -> Session:
         """Load an artifact. Raises NetsukeError naming the file when it is corrupt."""
+
+    def adopt(self, path: Path) -> Artifact:
+        """A file of this runtime's form that was exported elsewhere, as an artifact.
+
+        Raises NetsukeError where it is corrupt, or where the runtime runs its own exports only.
+        """
+        raise NetsukeError(f"{path}: {self.name} runs only what it exported itself")

@@ -8,7 +8,7 @@ from torch.fx import GraphModule, Node
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
-from netsuke.nets.graph import clone, drop_unused, module_name, op, rebuilt, shapes, values, where
+from netsuke.nets.graph import clone, drop_unused, module_name, op, rebuilt, set_tensor, shapes, values, where
 
 SUMS = ("conv1d", "conv2d", "conv3d", "linear", "matmul", "bmm", "scaled_dot_product_attention")
 KEEPS_SIGN = ("slice", "pad", "constant_pad_nd", "view", "reshape", "permute", "max_pool2d", "dropout")
@@ -19,13 +19,15 @@ TOLERANCE = 1e-4
 class Branch:
     """One operand of a residual addition. add: the addition's node. operand: 0 or 1.
 
-    name: the user's module around it. nodes: names of all nodes that only this branch needs.
+    name: the user's module around it. nodes: names of all nodes that only this branch needs. layers:
+    those with parameters among them.
     """
 
     add: str
     operand: int
     name: str
     nodes: frozenset[str]
+    layers: tuple[str, ...] = ()
 
 
 def branches(model: Model) -> tuple[Branch, ...]:
@@ -37,10 +39,15 @@ def branches(model: Model) -> tuple[Branch, ...]:
             cones = [_cone(operand, node) for operand in node.args[:2]]
             heavy = [any(op(n) in SUMS for n in cone) for cone in cones]
             if sum(heavy) == 1 and len({sizes[a.name] for a in node.args[:2]} | {sizes[node.name]}) == 1:
-                i = heavy.index(True)
-                names = frozenset(n.name for n in cones[i])
-                found.append(Branch(node.name, i, module_name(node) or node.name, names))
+                found.append(_branch(node, heavy.index(True), cones))
     return tuple(found)
+
+
+def _branch(add: Node, operand: int, cones: list[set[Node]]) -> Branch:
+    cone = cones[operand]
+    used = (str(n.target).rpartition(".")[0] for n in add.graph.nodes if n in cone and n.op == "get_attr")
+    layers = tuple(name for name in dict.fromkeys(used) if name)
+    return Branch(add.name, operand, module_name(add) or add.name, frozenset(n.name for n in cone), layers)
 
 
 def drop(model: Model, leaving: Iterable[Branch]) -> GraphModule:
@@ -69,13 +76,27 @@ def drop(model: Model, leaving: Iterable[Branch]) -> GraphModule:
 def silence(model: Model, leaving: Iterable[Branch]) -> GraphModule:
     """The whole network with these branches multiplied by zero."""
     network = clone(model.network)
+    for name in add_gates(network, leaving).values():
+        set_tensor(network, name, torch.zeros(()))
+    return network
+
+
+def add_gates(network: GraphModule, at: Iterable[Branch]) -> dict[Branch, str]:
+    """Multiply each branch by a buffer that holds 1; the buffers' names by branch."""
+    names = {}
     nodes = {n.name: n for n in network.graph.nodes}
-    for branch in leaving:
-        add = nodes[branch.add]
+    for i, branch in enumerate(at):
+        add, name = nodes[branch.add], f"branch_gate_{i}"
+        set_tensor(network, name, torch.ones(()))
         with network.graph.inserting_before(add):
-            zero = network.graph.call_function(torch.ops.aten.mul.Scalar, (add.args[branch.operand], 0.0))
-        add.update_arg(branch.operand, zero)
-    return rebuilt(network)
+            gate = network.graph.get_attr(name)
+            gated = network.graph.call_function(
+                torch.ops.aten.mul.Tensor, (add.args[branch.operand], gate)
+            )
+        add.update_arg(branch.operand, gated)
+        names[branch] = name
+    rebuilt(network)
+    return names
 
 
 def _is_plain(node: Node) -> bool:

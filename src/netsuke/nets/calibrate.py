@@ -160,15 +160,14 @@ def _encode_bias(network: GraphModule, q: Quantizer) -> None:
     write(network, q.key, Encoding((scale.double() * inputs.scale.double()).float(), zero))
 
 
-def _observe(
-    network: GraphModule, batches: Iterable[Sequence[Tensor]]
-) -> dict[str, Histogram]:
+def _observe(network: GraphModule, batches: Iterable[Sequence[Tensor]]) -> dict[str, Histogram]:
     watcher, mode, count = _Watcher(network), network.training, 0
     network.eval()
     try:
         with torch.inference_mode():
-            for count, batch in enumerate(batches, 1):
+            for batch in batches:
                 watcher.run(*batch)
+                count += 1
     finally:
         network.train(mode)
     if count == 0:

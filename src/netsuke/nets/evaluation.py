@@ -14,7 +14,7 @@ from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.metric import Metric
 from netsuke.nets.data import batches
-from netsuke.nets.graph import argument, clone, op, set_tensor, tensor_of
+from netsuke.nets.graph import argument, clone, op, set_tensor
 
 
 def evaluate(network: GraphModule, stream: Stream, metric: Metric, limit: int | None = None) -> float:
@@ -22,7 +22,7 @@ def evaluate(network: GraphModule, stream: Stream, metric: Metric, limit: int | 
     outputs: list[Any] = []
     targets: list[Tensor] = []
     with evaluating(network):
-        for inputs, target in _some(stream, limit):
+        for inputs, target in some_batches(stream, limit):
             if target is None:
                 raise NetsukeError(f"{stream.field}: a metric needs targets")
             given = network(*inputs)
@@ -50,42 +50,45 @@ def recalibrate(network: GraphModule, stream: Stream, samples: int = 1024) -> Gr
     averaged over the batches (Wu and Johnson, 2021, "precise BatchNorm").
     """
     copy = clone(network)
-    estimator = _Estimator(copy)
+    seen: dict[str, list[Tensor]] = {}
     with evaluating(copy):
-        for inputs, _ in _some(stream, samples):
+        for inputs, _ in some_batches(stream, samples):
             if len(inputs[0]) > 1:
-                estimator.run(*inputs)
+                runner = BatchStatistics(copy)
+                runner.run(*inputs)
+                for name, value in runner.seen.items():
+                    seen.setdefault(name, []).append(value)
     with torch.no_grad():
-        for name, seen in estimator.seen.items():
-            set_tensor(copy, name, torch.stack(seen).mean(0).clone())
+        for name, values in seen.items():
+            set_tensor(copy, name, torch.stack(values).mean(0).clone())
     return copy
 
 
-class _Estimator(Interpreter):
-    """Runs a network with batch statistics and keeps them, by the name of the running ones."""
+class BatchStatistics(Interpreter):
+    """Runs a network whose BatchNorms normalise by the batch at hand, all else as in eval mode.
+
+    seen: the batch's statistics, by the name of the running ones.
+    """
 
     def __init__(self, network: GraphModule) -> None:
         super().__init__(network)
-        self.seen: dict[str, list[Tensor]] = {}
+        self.seen: dict[str, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
-        mean, var = (argument(n, name) for name in ("running_mean", "running_var"))
-        if op(n) != "batch_norm" or mean is None:
+        running = [argument(n, name) for name in ("running_mean", "running_var")]
+        if op(n) != "batch_norm" or None in running:
             return super().run_node(n)
-        bound = {name: self._value(argument(n, name)) for name in ("input", "weight", "bias")}
-        x: Tensor = bound["input"]
-        own_mean = torch.zeros_like(self._value(mean))
-        own_var = torch.zeros_like(own_mean)
-        out = F.batch_norm(x, own_mean, own_var, bound["weight"], bound["bias"], True, 1.0, argument(n, "eps"))
-        self.seen.setdefault(str(mean.target), []).append(own_mean)
-        self.seen.setdefault(str(var.target), []).append(own_var)
+        x, weight, bias = (self._value(argument(n, name)) for name in ("input", "weight", "bias"))
+        mean, var = (torch.zeros_like(self._value(r)) for r in running)
+        out = F.batch_norm(x, mean, var, weight, bias, True, 1.0, argument(n, "eps"))
+        self.seen |= {str(running[0].target): mean, str(running[1].target): var}
         return out
 
     def _value(self, argument: Any) -> Any:
         return self.env[argument] if isinstance(argument, Node) else argument
 
 
-def _some(stream: Stream, limit: int | None) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None]]:
+def some_batches(stream: Stream, limit: int | None) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None]]:
     """The stream's batches, cut off after ``limit`` samples."""
     left = limit
     for inputs, target in batches(stream):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from netsuke.nets.graph import argument, clone, op, place, rebuilt, tensor_of
+from netsuke.nets.graph import argument, clone, is_training, op, place, rebuilt, tensor_of
 
 FOLDABLE = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -33,7 +33,9 @@ def fold_batchnorm(network: fx.GraphModule) -> fx.GraphModule:
         if _can_fold(other, norm, layer):
             with torch.no_grad():
                 _fold(other, layer, _affine(other, norm))
-            statistics = [n for n in norm.all_input_nodes[1:] if n.op == "get_attr"]
+            statistics = [
+                n for n in norm.all_input_nodes[1:] if n.op == "get_attr" and not is_training(n)
+            ]
             norm.replace_all_uses_with(layer)
             other.graph.erase_node(norm)
             _forget(other, statistics)

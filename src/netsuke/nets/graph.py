@@ -28,10 +28,15 @@ def clone(network: fx.GraphModule) -> fx.GraphModule:
 
 def rebuilt(network: fx.GraphModule) -> fx.GraphModule:
     """``network`` itself after edits to its graph: dead nodes dropped, checked, compiled anew."""
-    network.graph.eliminate_dead_code()
+    network.graph.eliminate_dead_code(_acts)
     network.graph.lint()
     network.recompile()
     return network
+
+
+def _acts(node: fx.Node) -> bool:
+    """Whether a node matters though nobody reads it. BatchNorm does not: its statistics are its own."""
+    return node.op in ("placeholder", "output") or op(node).endswith("_")
 
 
 def op(node: fx.Node) -> str:
@@ -91,7 +96,7 @@ def set_tensor(network: fx.GraphModule, name: str, tensor: Tensor) -> None:
     if isinstance(old, nn.Parameter):
         tensor = nn.Parameter(tensor.detach(), requires_grad=old.requires_grad)
     for each in names:
-        place(network, each, tensor, persistent=_persistent(network, each))
+        place(network, each, tensor, persistent=persistent(network, each))
 
 
 def aliases(network: nn.Module, tensor: Tensor) -> list[str]:
@@ -117,7 +122,7 @@ def drop_unused(network: fx.GraphModule) -> None:
 def adopt(network: nn.Module, source: nn.Module) -> None:
     """Register what ``source`` has and ``network`` lacks; the same tensors, ties and persistence."""
     for name, tensor in tensors(source):
-        place(network, name, tensor, persistent=_persistent(source, name))
+        place(network, name, tensor, persistent=persistent(source, name))
 
 
 def place(network: nn.Module, name: str, tensor: Tensor, persistent: bool = True) -> None:
@@ -136,7 +141,8 @@ def place(network: nn.Module, name: str, tensor: Tensor, persistent: bool = True
         owner.register_buffer(leaf, tensor, persistent=persistent)
 
 
-def _persistent(network: nn.Module, name: str) -> bool:
+def persistent(network: nn.Module, name: str) -> bool:
+    """Whether the tensor of that name is part of the state_dict."""
     path, _, leaf = name.rpartition(".")
     try:
         return leaf not in network.get_submodule(path)._non_persistent_buffers_set

@@ -83,6 +83,12 @@ class Groups:
     def __len__(self) -> int:
         return len(self.groups)
 
+    @property
+    def consumers(self) -> tuple[str, ...]:
+        """Names of the tensors that take in channels."""
+        members = (m for g in self.groups for m in g.members if m.role == "consumer")
+        return tuple(dict.fromkeys(m.tensor for m in members))
+
     def stays(self, keep: Keep) -> np.ndarray:
         """For every unit number whether it stays; the last entry is for −1 and is True."""
         total = sum(g.units for g in self.groups)

@@ -28,10 +28,11 @@ from netsuke.nets.quantizer import (
 )
 from netsuke.nets.roles import FREE_FLOAT, WEIGHTED, clips, follows, moves, op, rounds
 
-COMPUTE = frozenset(
-    """conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear matmul bmm
-    addmm baddbmm einsum lstm gru rnn_tanh rnn_relu scaled_dot_product_attention""".split()
-)
+PRODUCTS = frozenset({
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
+    "matmul", "bmm", "addmm", "baddbmm", "einsum", "lstm", "gru", "rnn_tanh", "rnn_relu",
+    "scaled_dot_product_attention",
+})  # fmt: skip
 """Operations that multiply and accumulate: what one expects a quantizer to reach."""
 
 
@@ -65,11 +66,11 @@ def place(
 
 def left_float(network: GraphModule) -> tuple[str, ...]:
     """Operations of a placed network that multiply floats, each with its place in the user's code."""
-    found = []
-    for node in network.graph.nodes:
-        if op(node) in COMPUTE and not _reads_quantizers(node):
-            found.append(f"{graph.where(node)}: {op(node)}")
-    return tuple(found)
+    return tuple(
+        f"{graph.where(node)}: {op(node)}"
+        for node in network.graph.nodes
+        if op(node) in PRODUCTS and not _reads_quantizers(node)
+    )
 
 
 def is_quantized(network: GraphModule) -> bool:

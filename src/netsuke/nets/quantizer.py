@@ -95,9 +95,7 @@ def quantize(
 
 
 @quantize.register_fake
-def _(
-    x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, axis: int
-) -> Tensor:
+def _(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, axis: int) -> Tensor:
     return torch.empty_like(x)
 
 
@@ -123,10 +121,8 @@ def encode(low: Tensor, high: Tensor, scheme: Scheme) -> Encoding:
     """
     qmin, qmax = scheme.limits
     low, high = low.double().clamp(max=0), high.double().clamp(min=0)
-    if scheme.symmetric:
-        scale = torch.maximum(-low, high) / qmax
-    else:
-        scale = (high - low) / (qmax - qmin)
+    spread = torch.maximum(-low, high) if scheme.symmetric else high - low
+    scale = spread / (qmax if scheme.symmetric else qmax - qmin)
     # Runtimes hold scales in float32, and a denormal one divides to infinity.
     scale = torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
     if scheme.symmetric:

@@ -11,13 +11,15 @@ from netsuke.nets import graph
 
 CLIPS = frozenset({"relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max"})
 
-MOVES = frozenset(
-    """adaptive_max_pool2d alias alpha_dropout cat channel_shuffle chunk clone concat concatenate
-    contiguous detach dropout expand expand_as feature_dropout flatten flip max_pool1d max_pool2d
-    max_pool3d movedim narrow permute pixel_shuffle pixel_unshuffle reflection_pad2d repeat
-    replication_pad2d reshape roll select slice split split_with_sizes squeeze stack swapaxes t
-    transpose unbind unflatten unsqueeze upsample_nearest2d view view_as""".split()
-)
+MOVES = frozenset({
+    "adaptive_max_pool2d", "alias", "alpha_dropout", "cat", "channel_shuffle", "chunk", "clone",
+    "concat", "concatenate", "contiguous", "detach", "dropout", "expand", "expand_as",
+    "feature_dropout", "flatten", "flip", "max_pool1d", "max_pool2d", "max_pool3d", "movedim",
+    "narrow", "permute", "pixel_shuffle", "pixel_unshuffle", "reflection_pad2d", "repeat",
+    "replication_pad2d", "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "stack", "swapaxes", "t", "transpose", "unbind", "unflatten", "unsqueeze", "upsample_nearest2d",
+    "view", "view_as",
+})  # fmt: skip
 
 WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
 """Operations of (input, weight, bias) with integer kernels; the weight's channels come first."""

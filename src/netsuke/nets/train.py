@@ -18,8 +18,10 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.nets.data import Inputs, batches
 from netsuke.nets.evaluation import evaluate, recalibrate
-from netsuke.nets.graph import clone, op
+from netsuke.nets.fold import fold_batchnorm
+from netsuke.nets.graph import clone
 from netsuke.nets.losses import hard_loss, soft_loss
+from netsuke.nets.pace import Pace, pace
 
 __all__ = ["TrainPlan", "Trained", "evaluate", "recalibrate", "retrain", "train"]
 
@@ -78,27 +80,13 @@ def retrain(network: GraphModule, teacher: GraphModule | None, goal: Goal, plan:
     if goal.data.train is None:
         raise NetsukeError("train: the task has no training data")
     with _seeded(goal.seed):
-        run = _Run(clone(network), teacher, goal, plan, _pace(network, goal.data.train, plan))
+        inputs = next(batches(goal.data.train, 2))[0]
+        tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
+        run = _Run(clone(network), teacher, goal, plan, tempo)
         for epoch in range(plan.epochs):
             if not run.epoch(epoch):
                 break
         return run.result()
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """What makes training quick on this processor."""
-
-    channels_last: bool
-    bfloat16: bool
-
-    def lay(self, inputs: Inputs) -> Inputs:
-        if not self.channels_last:
-            return inputs
-        return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in inputs)
-
-    def autocast(self) -> Any:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
 
 
 @dataclass
@@ -109,16 +97,15 @@ class _Run:
     teacher: GraphModule | None
     goal: Goal
     plan: TrainPlan
-    pace: _Pace
+    pace: Pace
     scores: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     steps: int = 0
 
     def __post_init__(self) -> None:
-        layout = torch.channels_last if self.pace.channels_last else torch.contiguous_format
-        self.network = self.network.to(memory_format=layout).train()
+        self.network = self.pace.settle(self.network).train()
         if self.teacher is not None:
-            self.teacher = clone(self.teacher).to(memory_format=layout).eval()
+            self.teacher = self.pace.settle(fold_batchnorm(self.teacher)).eval()
         self.hard = hard_loss(self.goal.data)
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
         self.optimizer = _optimizer(self.network, self.plan)
@@ -225,30 +212,6 @@ def _floats(outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.is_floating_point() else outputs
     return tuple(_floats(o) for o in outputs)
-
-
-def _pace(network: GraphModule, stream: Stream, plan: TrainPlan) -> _Pace:
-    """channels-last where the network can (a captured ``view`` may not), bfloat16 where it is fast.
-
-    Simulated quantizers round in the dtype they are given, so a network that has some stays float32.
-    """
-    quantized = any(op(n).startswith("netsuke.") for n in network.graph.nodes)
-    bfloat16 = plan.precision == "auto" and not quantized and torch.cpu._is_avx512_bf16_supported()
-    inputs = next(batches(stream, 2))[0]
-    last = _Pace(channels_last=True, bfloat16=bfloat16)
-    if any(t.ndim == 4 for t in inputs) and _runs(network, last, inputs):
-        return last
-    return _Pace(channels_last=False, bfloat16=bfloat16)
-
-
-def _runs(network: GraphModule, pace: _Pace, inputs: Inputs) -> bool:
-    trial = clone(network).to(memory_format=torch.channels_last).eval()
-    try:
-        with torch.no_grad():
-            trial(*pace.lay(tuple(t[:2] for t in inputs)))
-    except RuntimeError:
-        return False
-    return True
 
 
 @contextmanager

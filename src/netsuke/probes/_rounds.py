@@ -52,9 +52,7 @@ def sittings(
     """Nine sittings, or as many as fit in the time, but six where a single round takes long."""
     start, done = time.perf_counter(), list[Sitting]()
     calls: tuple[Call, Call] | None = None
-    while len(done) < FEWEST or (
-        len(done) < SITTINGS and time.perf_counter() - start < seconds
-    ):
+    while len(done) < FEWEST or (len(done) < SITTINGS and time.perf_counter() - start < seconds):
         opening = time.perf_counter()
         # Loading takes turns too: what is loaded second finds another heap.
         calls = calls or _load(subject, baseline, stream, swap=len(done) % 2 == 1)

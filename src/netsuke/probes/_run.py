@@ -16,7 +16,9 @@ BATCH = 64
 
 def threads() -> int:
     """The cores this process may use; for outputs, not for times."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    usable = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     return len(usable)
 
 

@@ -37,8 +37,8 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerTable:
-    """rows: in the network's order. light: operations without weights or MACs, left out. rest: rows
-    beyond what a report lists."""
+    """rows: in the network's order. light: operations left out, because they have neither weights
+    nor MACs, or no MACs and were merged into a neighbour. rest: rows beyond what a report lists."""
 
     rows: tuple[LayerRow, ...] = ()
     light: int = 0
@@ -52,7 +52,7 @@ Pair = tuple[Layer | None, Layer | None]
 def table(before: tuple[Layer, ...], after: tuple[Layer, ...]) -> LayerTable:
     """The layers of two artifacts side by side, matched by name, operation and order."""
     matched = pairs(before, after)
-    heavy = [pair for pair in matched if _weight(pair)]
+    heavy = [pair for pair in matched if _listed(pair, bool(before and after))]
     dearest = max((layer.macs for pair in heavy for layer in pair if layer), default=0)
     kept = set(sorted(range(len(heavy)), key=lambda i: -_weight(heavy[i]))[:SHOWN])
     return LayerTable(
@@ -136,6 +136,12 @@ def _keyed(layers: Iterable[Layer]) -> dict[tuple[str, str, int], Layer]:
 
 def _weight(pair: Pair) -> int:
     return max((layer.macs + layer.weights for layer in pair if layer), default=0)
+
+
+def _listed(pair: Pair, comparable: bool) -> bool:
+    """A batch normalization folded into its convolution is no news; a convolution gone is."""
+    computes = any(layer.macs for layer in pair if layer)
+    return computes or (_weight(pair) > 0 and (not comparable or all(pair)))
 
 
 def _row(before: Layer | None, after: Layer | None, dearest: int, comparable: bool) -> LayerRow:

@@ -25,6 +25,7 @@ INK, MUTED, LINE, ACCENT, PAPER, LIMIT = COLOURS
 Spot = tuple[float, float]
 SALT = "netsuke"
 INCHES = (5.0, 3.5)
+ROOT = 'role="img" style="stroke-linejoin: round; stroke-linecap: butt"'
 HOLLOW = ("undone", "left")
 NEAR = 2.2
 """A limit farther out than this times the data's reach is named under the plot, not drawn."""
@@ -173,15 +174,21 @@ def _dot(axes: "Axes", point: Point, x: float, y: float) -> None:
 
 
 def _inline(svg: str) -> str:
-    """SVG that stands in an HTML page: no prolog, no namespaces, no metadata, the page's colours."""
+    """SVG that stands in an HTML page: no prolog, namespaces or metadata, the page's font and
+    colours, and no style that would reach the page around it."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(
-        r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1
-    )
-    svg = re.sub(r"(font: [\d.]+px) [^;\"]*", r"\1 var(--sans)", svg)
+    svg = re.sub(r"<svg [^>]*>", f'<svg viewBox="{_view_box(svg)}" {ROOT}>', svg, count=1)
+    svg = re.sub(r"(font: [^;\"']*px |font-family: )'[^;\"]*", r"\1var(--sans)", svg)
     svg = re.sub(r'(id="|url\(#|href="#)', r"\1trade-", svg)
     for drawn, real in COLOURS.items():
         svg = svg.replace(drawn, real)
     return svg
+
+
+def _view_box(svg: str) -> str:
+    found = re.search(r'viewBox="([\d. ]*)"', svg)
+    assert found, "matplotlib writes a viewBox"
+    return found[1]

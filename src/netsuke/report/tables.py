@@ -29,7 +29,8 @@ BESIDE = {"quality": "drop", "cpu_p50": "speedup"}
 
 @dataclass(frozen=True, kw_only=True)
 class LimitRow:
-    """One limit, or one further check. used: found as a share of the limit in %, None if unknown."""
+    """One limit, or one further check (not ``asked`` for). used: found as a share of the limit in %,
+    None if unknown."""
 
     title: str
     limit: str
@@ -37,6 +38,7 @@ class LimitRow:
     outcome: Outcome
     reason: str
     used: float | None = None
+    asked: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,17 @@ def further(record: Record, metric: Metric) -> tuple[tuple[str, Fact], ...]:
     return tuple((TITLES[name], fact(e, metric)) for name, e in found if e)
 
 
+def remarks(found: Iterable[Evidence], metric: Metric) -> tuple[tuple[str, str], ...]:
+    """(which figures, what their notes say), each note once."""
+    titles: dict[str, list[str]] = {}
+    for evidence in found:
+        if evidence.note:
+            named = titles.setdefault(evidence.note, [])
+            name = title(evidence.what, metric)
+            named += [] if name in named else [name]
+    return tuple(("; ".join(names), note) for note, names in titles.items())
+
+
 def title(what: str, metric: Metric) -> str:
     """What a figure is called, ``what`` itself where a plugin brought it."""
     return (
@@ -93,11 +106,11 @@ def title(what: str, metric: Metric) -> str:
 
 
 def _is_about(verdict: Verdict, limit: str) -> bool:
-    """By the evidence it rests on; where it rests on none, by what its words name."""
+    """By the evidence it rests on; where it rests on none, by how its reason starts."""
     if verdict.evidence:
         return verdict.evidence[0].what == limit
-    words = re.split(r"[^a-z0-9]+", f"{verdict.check} {verdict.reason}".lower())
-    return f" {limit.replace('_', ' ')} " in f" {' '.join(words)} "
+    words = re.split(r"[^a-z0-9]+", verdict.reason.lower())
+    return words[: limit.count("_") + 1] == limit.split("_")
 
 
 def _limit_row(
@@ -144,6 +157,7 @@ def _check_row(verdict: Verdict, metric: Metric) -> LimitRow:
         found=fact(evidence, metric),
         outcome=verdict.outcome,
         reason=verdict.reason,
+        asked=False,
     )
 
 
@@ -183,5 +197,6 @@ def _at(found: tuple[Evidence, ...], what: str, place: tuple[str, str] | None) -
 
 
 def _samples(old: Evidence | None, new: Evidence | None) -> str:
-    counts = dict.fromkeys(f"{e.samples:,}" for e in (old, new) if e)
+    found = [fact(e) for e in (old, new) if e]
+    counts = dict.fromkeys("none" if f.samples is None else f"{f.samples:,}" for f in found)
     return " / ".join(counts) or UNKNOWN

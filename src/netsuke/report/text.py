@@ -50,13 +50,17 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A figure in words. Unknown ones say so: ``text`` is never empty."""
+    """A figure in words. Unknown ones say so: ``text`` is never empty.
+
+    interval: ``3.61× … 3.79×``. span: what the interval is: 95 % of a measurement, or the range an
+    estimate may be off by. samples: None where there are none, as of an estimate.
+    """
 
     text: str = UNKNOWN
     interval: str = ""
+    span: str = "95 %"
     samples: int | None = None
     source: str = ""
-    note: str = ""
 
     @property
     def known(self) -> bool:
@@ -71,8 +75,7 @@ class Fact:
     def line(self) -> str:
         """The figure with all that qualifies it, in one line."""
         text = f"{self.text} {self.qualifier}".rstrip()
-        text += f" (95 %: {self.interval})" if self.interval else ""
-        return f"{text}; {self.note}" if self.note else text
+        return f"{text} ({self.span}: {self.interval})" if self.interval else text
 
 
 def shown(value: float, unit: str) -> str:
@@ -101,9 +104,9 @@ def fact(evidence: Evidence | None, metric: Metric | None = None) -> Fact:
     return Fact(
         text=text,
         interval=interval,
-        samples=evidence.samples,
+        span="range" if evidence.source == "estimated" else "95 %",
+        samples=None if evidence.source == "estimated" else evidence.samples,
         source=source(evidence),
-        note=evidence.note,
     )
 
 
@@ -168,7 +171,7 @@ def sentence(evidence: tuple[Evidence, ...], metric: Metric, device: str, what: 
     parts = [fact(size).text if size else "size unknown", _speed(evidence, device, what)]
     if not drop.known:
         return ", ".join([*parts, f"{metric.name} unknown"])
-    inside = [f"95 %: {drop.interval}"] if drop.interval else []
+    inside = [f"{drop.span}: {drop.interval}"] if drop.interval else []
     inside.append(f"{whole(drop.samples or 0)} samples")
     return ", ".join([*parts, f"{drop.text} ({', '.join(inside)})"])
 

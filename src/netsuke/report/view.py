@@ -14,10 +14,19 @@ from netsuke.report.layers import LayerTable, changes, table
 from netsuke.report.points import SizeBar, Walk, missing, size_bars, walk
 from netsuke.report.record import Record, StepRun
 from netsuke.report.snippet import snippet
-from netsuke.report.tables import Comparison, LimitRow, comparisons, further, limit_rows, title
+from netsuke.report.tables import (
+    Comparison,
+    LimitRow,
+    comparisons,
+    further,
+    limit_rows,
+    remarks,
+    title,
+)
 from netsuke.report.text import TITLES, UNKNOWN, Fact, Metric, fact, placed, ratio, sentence
 
 PROTECTED = "protected"
+OWED = ("size", "drop", "latency_p50", "speedup", "quality")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,7 @@ class StepView:
     seconds: str
     changes: tuple[str, ...]
     facts: tuple[tuple[str, Fact], ...]
+    remarks: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     protected: int
     proposal: int
@@ -66,6 +76,7 @@ class View:
     limits: tuple[LimitRow, ...]
     comparisons: tuple[Comparison, ...]
     further: tuple[tuple[str, Fact], ...]
+    remarks: tuple[tuple[str, str], ...]
     metric: Metric
     walk: Walk
     sizes: tuple[SizeBar, ...]
@@ -105,6 +116,7 @@ def view(record: Record) -> View:
         limits=limit_rows(record, metric),
         comparisons=comparisons(record, metric),
         further=further(record, metric),
+        remarks=remarks(record.final.evidence, metric),
         metric=metric,
         walk=path,
         sizes=bars,
@@ -155,7 +167,14 @@ def _placed_tile(what: str, record: Record) -> Tile:
     """The figure on the device asked for, and what was found here beside it."""
     there, here = placed(record.final.evidence, what, record.device)
     was, _ = placed(record.baseline.evidence, what, record.device)
-    return _tile(what, was, there, f"{fact(here).text} {here.source} here" if here else "")
+    also = f"{fact(here).text} {here.source} here" if here else ""
+    return _tile(what, was, there, also or _refused(what, record.final.evidence))
+
+
+def _refused(what: str, found: tuple[Evidence, ...]) -> str:
+    """Why a latency is missing, where the probe left word."""
+    refused = what.startswith("latency") and not find(found, what)
+    return next((e.note for e in found if refused and "refused" in e.note), "")
 
 
 def _tile(what: str, old: Evidence | None, new: Evidence | None, also: str = "") -> Tile:
@@ -203,12 +222,23 @@ def _step(number: int, step: StepRun, changed: tuple[str, ...], metric: Metric) 
         summary=step.summary,
         seconds=UNKNOWN if step.seconds is None else show(step.seconds, "s"),
         changes=changed,
-        facts=tuple((title(e.what, metric), fact(e, metric)) for e in step.evidence),
+        facts=_facts(step.evidence, metric),
+        remarks=remarks(step.evidence, metric),
         notes=tuple(n for n in step.notes if n not in protected),
         protected=len(protected),
         proposal=step.proposal + 1,
         left=step.outcome == "kept" and not step.final,
     )
+
+
+def _facts(found: tuple[Evidence, ...], metric: Metric) -> tuple[tuple[str, Fact], ...]:
+    """A step's figures: what every step owes, unknown where it is missing, then the rest."""
+    if not found:
+        return ()
+    owed = [(title(what, metric), fact(None)) for what in OWED if not find(found, what)]
+    order = {what: place for place, what in enumerate(OWED)}
+    ranked = sorted(found, key=lambda e: order.get(e.what, len(order)))
+    return (*((title(e.what, metric), fact(e, metric)) for e in ranked), *owed)
 
 
 def _protected(record: Record) -> tuple[str, ...]:

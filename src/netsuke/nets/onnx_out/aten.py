@@ -34,16 +34,8 @@ def translate(network: GraphModule, example: Sequence[Tensor]) -> ir.Model:
 
 
 def _quantize(b: Builder, o: Operation) -> ir.Value:
-    """Round to integers and back; the type is the runtime's, see ``ACTIVATION``."""
-    kind, low, high = ACTIVATION
-    qmin, qmax = o["qmin"], o["qmax"]
-    scale, zero = _numpy(o["scale"]), _numpy(o["zero_point"])
-    x, shift = o["x"], low - qmin
-    if qmax - qmin < high - low:  # fewer bits than the type has: nothing else would saturate
-        ends = [(np.float32(e) - zero) * scale for e in (qmin, qmax)]
-        x = b("Clip", x, *(b.constant(np.array(e, np.float32)) for e in ends))
-    step, offset = b.constant(scale), b.constant((zero + shift).astype(kind))
-    return b("DequantizeLinear", b("QuantizeLinear", x, step, offset), step, offset)
+    encoding = (o["scale"], o["zero_point"])
+    return b("DequantizeLinear", b("QuantizeLinear", o["x"], *encoding), *encoding)
 
 
 def _dequantize(b: Builder, o: Operation) -> ir.Value:
@@ -51,10 +43,6 @@ def _dequantize(b: Builder, o: Operation) -> ir.Value:
     attributes = {"axis": axis} if axis >= 0 else {}
     return b("DequantizeLinear", o["integers"], o["scale"], **attributes)
 
-
-ACTIVATION = (np.uint8, 0, 255)
-"""The integers activations are stored in, with their ends. onnxruntime's x86 kernels multiply u8 by
-s8 and leave s8 by s8 in float; on ARM it has both. A model's encodings fit either by a shift."""
 
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **layers.TABLE,
@@ -97,7 +85,13 @@ class _Translation:
         name = op(node)
         if self._is_constant(node):
             return self._builder.constant(_array(self._held[node.name]))
-        if name in ("sym_size", "operator.mul", "operator.add", "operator.sub", "operator.floordiv"):
+        if name in (
+            "sym_size",
+            "operator.mul",
+            "operator.add",
+            "operator.sub",
+            "operator.floordiv",
+        ):
             return None  # a size: shapes are known from running the network
         if name not in TABLE:
             raise UntranslatedError(name)
@@ -161,8 +155,3 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 
 def _dtype(tensor: Tensor) -> np.dtype[Any]:
     return torch.empty(0, dtype=tensor.dtype).numpy().dtype
-
-
-def _numpy(value: ir.Value) -> np.ndarray[Any, Any]:
-    assert value.const_value is not None
-    return value.const_value.numpy()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.fx import Node
 
 from netsuke.nets import graph
+from netsuke.nets.roles import op
 
 Shape = tuple[int | None, ...]
 """Sizes of a value; None where it changes with the batch."""
@@ -74,6 +75,11 @@ class Operation:
         return self._given(graph.argument(self.node, name))
 
     @property
+    def name(self) -> str:
+        """``conv2d``."""
+        return op(self.node)
+
+    @property
     def shape(self) -> Shape:
         """Of the result."""
         return self.shapes[self.node.name]
@@ -89,6 +95,10 @@ class Operation:
 
     def rank_of(self, name: str) -> int:
         return len(self.shape_of(name))
+
+    def dtype_of(self, name: str) -> np.dtype[Any]:
+        """The type of a tensor argument."""
+        return self.dtypes[graph.argument(self.node, name).name]
 
     def dims(self, name: str, of: str = "self") -> list[int]:
         """A dimension argument, or a list of them, counted from the front."""

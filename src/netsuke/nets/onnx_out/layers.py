@@ -17,7 +17,7 @@ def _conv(b: Builder, o: Operation) -> ir.Value:
     if mode == "SAME_UPPER":
         # torch pads more at the end, as SAME_UPPER does; ONNX allows no dilation with it
         kernel, dilation = o.shape_of("weight")[2:], _spread(o["dilation"], spatial)
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]  # type: ignore[operator]
+        total = [d * ((k or 1) - 1) for d, k in zip(dilation, kernel, strict=True)]
         both = [t // 2 for t in total] + [t - t // 2 for t in total]
     else:
         both = [0] * 2 * spatial if mode else _spread(pads, spatial) * 2
@@ -48,7 +48,7 @@ def _linear(b: Builder, o: Operation) -> ir.Value:
 
 
 def _matmul(b: Builder, o: Operation) -> ir.Value:
-    other = "mat2" if o.node.target._opname == "bmm" else "other"  # type: ignore[union-attr]
+    other = "mat2" if o.name == "bmm" else "other"
     return b("MatMul", o["self"], o[other])
 
 
@@ -71,16 +71,15 @@ def _mask(b: Builder, o: Operation) -> ir.Value | None:
     """What is added to the scores, or None."""
     least = float(np.finfo(o.dtype).min)
     if o["is_causal"]:
-        sizes = (o.shape_of("query")[-2], o.shape_of("key")[-2])
-        if None in sizes:
+        queries, keys = o.shape_of("query")[-2], o.shape_of("key")[-2]
+        if queries is None or keys is None:
             raise UntranslatedError("causal attention over a free length")
-        return b.constant(np.triu(np.full(sizes, least, o.dtype), 1))  # type: ignore[arg-type]
-    if o["attn_mask"] is None:
-        return None
-    if o.dtypes[o.node.args[3].name if len(o.node.args) > 3 else o.node.kwargs["attn_mask"].name] == bool:  # type: ignore[union-attr]
-        zero, far = (b.constant(np.array(v, o.dtype)) for v in (0.0, least))
-        return b("Where", o["attn_mask"], zero, far)
-    return o["attn_mask"]
+        return b.constant(np.triu(np.full((queries, keys), least, o.dtype), 1))
+    if o["attn_mask"] is None or o.dtype_of("attn_mask") != np.bool_:
+        given: ir.Value | None = o["attn_mask"]
+        return given
+    zero, far = (b.constant(np.array(v, o.dtype)) for v in (0.0, least))
+    return b("Where", o["attn_mask"], zero, far)
 
 
 def _batch_norm(b: Builder, o: Operation) -> ir.Value:
@@ -108,8 +107,7 @@ def _group_norm(b: Builder, o: Operation) -> ir.Value:
 
 
 def _max_pool(b: Builder, o: Operation) -> ir.Value:
-    spatial = len(o.static("kernel_size")) if isinstance(o["kernel_size"], list | tuple) else 2
-    spatial = int(o.node.target._opname[-2])  # type: ignore[union-attr]
+    spatial = _spatial(o)
     kernel = _spread(o["kernel_size"], spatial)
     return b(
         "MaxPool", o["self"], kernel_shape=kernel,
@@ -120,8 +118,8 @@ def _max_pool(b: Builder, o: Operation) -> ir.Value:
 
 
 def _avg_pool(b: Builder, o: Operation) -> ir.Value:
-    spatial = int(o.node.target._opname[-2])  # type: ignore[union-attr]
-    if o["divisor_override"] is not None if spatial > 1 else False:
+    spatial = _spatial(o)
+    if o["divisor_override"] is not None:
         raise UntranslatedError("divisor_override")
     kernel = _spread(o["kernel_size"], spatial)
     return b(
@@ -133,7 +131,7 @@ def _avg_pool(b: Builder, o: Operation) -> ir.Value:
 
 
 def _adaptive_avg_pool(b: Builder, o: Operation) -> ir.Value:
-    wanted, spatial = list(o.static("output_size")), int(o.node.target._opname[-2])  # type: ignore[union-attr]
+    wanted, spatial = list(o.static("output_size")), _spatial(o)
     sizes = o.shape_of("self")[-spatial:]
     if len(o.shape) != spatial + 2:
         raise UntranslatedError("no batch")
@@ -141,7 +139,7 @@ def _adaptive_avg_pool(b: Builder, o: Operation) -> ir.Value:
         return b("GlobalAveragePool", o["self"])
     if any(s is None or s % w for s, w in zip(sizes, wanted, strict=True)):
         raise UntranslatedError("pools of unequal size")
-    kernel = [s // w for s, w in zip(sizes, wanted, strict=True)]  # type: ignore[operator]
+    kernel = [(s or 0) // w for s, w in zip(sizes, wanted, strict=True)]
     return b("AveragePool", o["self"], kernel_shape=kernel, strides=kernel)
 
 
@@ -164,8 +162,13 @@ def _embedding(b: Builder, o: Operation) -> ir.Value:
 def _softmax(b: Builder, o: Operation) -> ir.Value:
     if o["dtype"] is not None:
         raise UntranslatedError("dtype")
-    kind = "LogSoftmax" if "log" in o.node.target._opname else "Softmax"  # type: ignore[union-attr]
+    kind = "LogSoftmax" if o.name == "log_softmax" else "Softmax"
     return b(kind, o["self"], axis=o["dim"])
+
+
+def _spatial(o: Operation) -> int:
+    """2 for ``max_pool2d``."""
+    return int(o.name[-2])
 
 
 def _spread(value: Any, count: int) -> list[int]:

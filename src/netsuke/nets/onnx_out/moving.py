@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from netsuke.nets.onnx_out.build import Builder, Operation, UntranslatedError
@@ -31,7 +32,9 @@ def _permute(b: Builder, o: Operation) -> ir.Value:
 
 def _transpose(b: Builder, o: Operation) -> ir.Value:
     perm = list(range(o.rank_of("self")))
-    first, second = (o.dims("dim0") + o.dims("dim1")) if o["dim0"] is not None else (0, len(perm) - 1)
+    first, second = (
+        (o.dims("dim0") + o.dims("dim1")) if o["dim0"] is not None else (0, len(perm) - 1)
+    )
     perm[first], perm[second] = perm[second], perm[first]
     return o["self"] if first == second else b("Transpose", o["self"], perm=perm)
 
@@ -46,8 +49,6 @@ def _slice(b: Builder, o: Operation) -> ir.Value:
 
 
 def _select(b: Builder, o: Operation) -> ir.Value:
-    import numpy as np
-
     (dim,) = o.dims("dim")
     return b("Gather", o["self"], b.constant(np.array(o.static("index"), np.int64)), axis=dim)
 
@@ -88,8 +89,6 @@ def _unbind(b: Builder, o: Operation) -> Sequence[ir.Value]:
 
 
 def _pad(b: Builder, o: Operation) -> ir.Value:
-    import numpy as np
-
     given = o["mode"] or "constant"
     modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     pads, rank = list(o.static("pad")), o.rank_of("self")
@@ -102,15 +101,15 @@ def _pad(b: Builder, o: Operation) -> ir.Value:
 
 def _expand(b: Builder, o: Operation) -> ir.Value:
     before = (1,) * (len(o.shape) - o.rank_of("self")) + tuple(o.shape_of("self"))
-    if any(wanted is None and have is not None for have, wanted in zip(before, o.shape, strict=True)):
+    if any(
+        wanted is None and have is not None for have, wanted in zip(before, o.shape, strict=True)
+    ):
         raise UntranslatedError("expands to the batch")
     # 1 keeps the size there is
     return b("Expand", o["self"], b.ints([1 if s is None else s for s in o.shape]))
 
 
 def _upsample_nearest(b: Builder, o: Operation) -> ir.Value:
-    import numpy as np
-
     (h, w), (oh, ow) = o.shape_of("input" if o["input"] is not None else "self")[-2:], o.shape[-2:]
     if None in (h, w) or oh % h or ow % w:  # type: ignore[operator]
         raise UntranslatedError("not a whole factor")

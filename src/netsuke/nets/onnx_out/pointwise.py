@@ -27,7 +27,7 @@ def _tensor(b: Builder, o: Operation, name: str) -> ir.Value:
     """An argument in the type of the result: a number becomes a constant, a tensor may be cast."""
     given = o[name]
     if isinstance(given, ir.Value):
-        if o.dtypes[_node_name(o, name)] != o.dtype:
+        if o.dtype_of(name) != o.dtype:
             raise UntranslatedError("mixed types")
         return given
     if not isinstance(given, int | float):
@@ -35,14 +35,9 @@ def _tensor(b: Builder, o: Operation, name: str) -> ir.Value:
     return b.constant(np.array(given, o.dtype))
 
 
-def _node_name(o: Operation, name: str) -> str:
-    from netsuke.nets import graph
-
-    return str(graph.argument(o.node, name).name)
-
-
 def _clip(b: Builder, o: Operation) -> ir.Value:
-    limits = [o[k] for k in (("min_val", "max_val") if o.node.target._opname.startswith("hardtanh") else ("min", "max"))]  # type: ignore[union-attr]
+    names = ("min_val", "max_val") if o.name == "hardtanh" else ("min", "max")
+    limits = [o[name] for name in names]
     if any(isinstance(x, ir.Value) for x in limits):
         raise UntranslatedError("limits are tensors")
     low, high = (None if x is None else b.constant(np.array(x, o.dtype)) for x in limits)
@@ -98,19 +93,15 @@ def _cast(b: Builder, o: Operation) -> ir.Value:
     return b("Cast", o["self"], to=int(ir.DataType.from_numpy(o.dtype)))
 
 
+BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}
+SAME = {
+    "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "exp": "Exp", "sqrt": "Sqrt", "neg": "Neg",
+    "abs": "Abs", "log": "Log", "erf": "Erf", "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos",
+    "mish": "Mish",
+}  # fmt: skip
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
-    **{
-        name: _binary(kind)
-        for name, kind in (("add", "Add"), ("sub", "Sub"), ("mul", "Mul"), ("div", "Div"))
-    },
-    **{
-        name: _same(kind)
-        for name, kind in (
-            ("relu", "Relu"), ("sigmoid", "Sigmoid"), ("tanh", "Tanh"), ("exp", "Exp"),
-            ("sqrt", "Sqrt"), ("neg", "Neg"), ("abs", "Abs"), ("log", "Log"), ("erf", "Erf"),
-            ("reciprocal", "Reciprocal"), ("sin", "Sin"), ("cos", "Cos"), ("mish", "Mish"),
-        )
-    },  # fmt: skip
+    **{name: _binary(kind) for name, kind in BINARY.items()},
+    **{name: _same(kind) for name, kind in SAME.items()},
     "hardsigmoid": _same("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hardswish": _hardswish,
     "relu6": _relu6,

@@ -1,6 +1,7 @@
 """The exported file as small as it can be, and the same for the same model."""
 
 import string
+from collections import Counter
 from collections.abc import Iterator
 from itertools import count, product
 
@@ -8,13 +9,31 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
+from netsuke.nets.onnx_out.edit import Editor, is_read_once, made_by, slice_arrays
+
 LETTERS = string.digits + string.ascii_letters
 
 
+def join_slices(model: ir.Model) -> None:
+    """x[a:b] along one axis, then along another → one node. In place."""
+    editor = Editor(model.graph)
+    for node in model.graph:
+        before = made_by(node.inputs[0], "Slice") if node.op_type == "Slice" else None
+        if before is None or not is_read_once(before):
+            continue
+        first, second = slice_arrays(before), slice_arrays(node)
+        if first is None or second is None or set(first[2]) & set(second[2]):
+            continue
+        node.replace_input_with(0, before.inputs[0])
+        for place, pair in enumerate(zip(first, second, strict=True), 1):
+            node.replace_input_with(place, editor.constant(np.concatenate(pair)))
+    passes.RemoveUnusedNodesPass()(model)
+
+
 def tidy(model: ir.Model) -> None:
-    """Drop what is unused or said twice. In place."""
-    _skip_identities(model.graph)
+    """Drop what does nothing, is unused or is said twice. In place."""
     for step in (
+        passes.IdentityEliminationPass(),
         passes.CommonSubexpressionEliminationPass(),
         passes.RemoveUnusedNodesPass(),
         passes.DeduplicateInitializersPass(),
@@ -22,23 +41,40 @@ def tidy(model: ir.Model) -> None:
         step(model)
 
 
+def label(model: ir.Model) -> None:
+    """Name each node ``layer/Kind``, no two alike, and its outputs after it. In place."""
+    taken: Counter[str] = Counter()
+    for node in model.graph:
+        name = f"{node.name or 'model'}/{node.op_type}"
+        taken[name] += 1
+        node.name = name if taken[name] == 1 else f"{name}.{taken[name]}"
+        for i, value in enumerate(node.outputs):
+            if not value.is_graph_output():
+                value.name = f"{node.name}:{i}"
+                value.type = value.shape = None  # they are from before the rewrites
+
+
 def strip(model: ir.Model) -> None:
     """Take out names and metadata; values get the shortest names there are. In place."""
     passes.ClearMetadataAndDocStringPass()(model)
     model.producer_name = model.producer_version = None
     graph = model.graph
+    graph.name = "n"  # the standard wants one
     ports = [*graph.inputs, *graph.outputs]
     names = _short_names({p.name for p in ports if p.name})
-    for value in list(graph.initializers.values()):
-        value.name = next(names)
-        assert value.const_value is not None
-        value.const_value.name = value.name
+    inner = [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]
+    for value in (*ports, *inner):
+        value.metadata_props.clear()
+        value.doc_string = None
+    for value in inner:
+        if value not in ports:
+            value.name = next(names)
+            if value.const_value is not None:
+                value.const_value.name = value.name
+            else:
+                value.type = value.shape = None  # else they are written out
     for node in graph:
         node.name = ""
-        for value in node.outputs:
-            if value not in ports:
-                value.name = next(names)
-                value.type = value.shape = None
 
 
 def _short_names(taken: set[str]) -> Iterator[str]:
@@ -47,51 +83,3 @@ def _short_names(taken: set[str]) -> Iterator[str]:
             name = "".join(letters)
             if name not in taken:
                 yield name
-
-
-def join_slices(graph: ir.Graph) -> None:
-    """x[a:b] along one axis, then along another → one node."""
-    for node in list(graph):
-        before = node.inputs[0].producer() if node.op_type == "Slice" and node.inputs[0] else None
-        if before is None or before.op_type != "Slice" or len(before.outputs[0].uses()) > 1:
-            continue
-        first, second = slice_arrays(before), slice_arrays(node)
-        if first is None or second is None or set(first[2]) & set(second[2]):
-            continue
-        joined = [np.concatenate(pair) for pair in zip(first, second, strict=True)]
-        node.replace_input_with(0, before.inputs[0])
-        for place, array in enumerate(joined, 1):
-            node.replace_input_with(place, _initializer(graph, array))
-
-
-def slice_arrays(node: ir.Node) -> list[np.ndarray] | None:
-    """Starts, ends, axes, steps; None where they are not all constants."""
-    values = node.inputs[1:]
-    if len(values) != 4 or any(v is None or v.const_value is None for v in values):
-        return None
-    return [v.const_value.numpy() for v in values if v is not None and v.const_value is not None]
-
-
-def _initializer(graph: ir.Graph, array: np.ndarray) -> ir.Value:
-    tensor = ir.tensor(array, name=f"joined{len(graph.initializers)}")
-    value = ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    value.shape = ir.Shape(array.shape)
-    graph.register_initializer(value)
-    return value
-
-
-def _skip_identities(graph: ir.Graph) -> None:
-    """Let the node before an Identity write the output itself, where nothing forbids it."""
-    outputs = list(graph.outputs)
-    for node in list(graph):
-        source, result = (node.inputs[0], node.outputs[0]) if node.op_type == "Identity" else (None, None)
-        if source is None or result is None:
-            continue
-        if result not in outputs:
-            result.replace_all_uses_with(source)
-        elif source.producer() is not None and source not in outputs:
-            source.name, source.type, source.shape = result.name, result.type, result.shape
-            graph.outputs[outputs.index(result)] = source
-            outputs = list(graph.outputs)
-            result.replace_all_uses_with(source)
-            graph.remove(node, safe=False)

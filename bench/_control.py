@@ -1,0 +1,69 @@
+"""The dense control of figure 2: the same network, not pruned, that got the same retraining."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench._export import torch_onnx
+from bench._harness import Bench, say
+from bench._setup import network
+
+if TYPE_CHECKING:
+    from netsuke.core.task import Task
+    from netsuke.store import Run
+
+
+def epochs(run: "Run") -> int:
+    """Epochs of retraining the run took, those of steps undone again included."""
+    return sum(
+        int(step["settings"].get("epochs", 0))
+        for step in run.record["steps"]
+        if step["outcome"] != "refused"
+    )
+
+
+def control(bench: Bench, run: "Run", task: "Task") -> Path:
+    """The dense network retrained like the run's kept steps, as ONNX; kept under the cache, by what
+    it was trained with.
+
+    The same loop (``netsuke.nets.train``), the same teacher (the original), the same settings and
+    as many epochs, one step of the recipe after the other.
+    """
+    plans = [
+        step["settings"]
+        for step in run.record["steps"]
+        if step["final"] and step["settings"].get("epochs")
+    ]
+    key = json.dumps([plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
+    kept = bench.folder("control") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.onnx"
+    if not kept.is_file():
+        say(f"training the dense control, {sum(plan['epochs'] for plan in plans)} epochs")
+        _train(bench, task, plans).replace(kept)
+    return kept
+
+
+def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]]) -> Path:
+    from netsuke import Budget
+    from netsuke.core.observer import Observer
+    from netsuke.intake import take_goal, take_model
+    from netsuke.nets.train import TrainPlan, train
+
+    goal = take_goal(task, "local", Budget(), 0, Observer())
+    teacher = take_model(network(bench), goal.data, "resnet20").network
+    student = teacher
+    for plan in plans:
+        known = {
+            name: value for name, value in plan.items() if name in TrainPlan.__dataclass_fields__
+        }
+        student = train(student, teacher, goal, TrainPlan(**known))
+    dense = network(bench)
+    dense.load_state_dict(student.state_dict())
+    return torch_onnx(dense, bench.folder("control"))
+
+
+def _source() -> str:
+    """The training loop's own text: a control trained by an older loop is no control."""
+    from netsuke.nets import train
+
+    return hashlib.sha256(Path(train.__file__).read_bytes()).hexdigest()

@@ -1,0 +1,93 @@
+"""What the figures on the shared ResNets start from: the network, the data as a Task, a fit."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
+from bench._export import torch_onnx
+from bench._harness import Bench, Claim
+from bench._timing import compare
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from bench._resnet import ResNet
+    from netsuke.core.task import Task
+    from netsuke.store import Run
+
+RESNET20 = "resnet_cifar10/resnet20_jpeg.safetensors"
+POINT = 0.01
+
+
+def network(bench: Bench, weights: str = RESNET20) -> ResNet:
+    """A shared ResNet with its weights."""
+    from safetensors.torch import load_file
+
+    from bench._resnet import from_state
+
+    return from_state(load_file(bench.file(weights)))
+
+
+def post_training(bench: Bench) -> Task:
+    """500 training images to calibrate, 2,000 others to choose on, none to train on."""
+    from netsuke import Task
+
+    images = load_train(bench)
+    return Task(
+        calibrate=images.part(CALIBRATE)[0], validate=images.part(VALIDATE), test=load_test(bench)
+    )
+
+
+def with_training(bench: Bench, rows: slice | None = None) -> Task:
+    """The same with ``rows`` of the training images to train on: all others when not given."""
+    from dataclasses import replace
+
+    rows = rows or slice(VALIDATE.stop, None)
+    if bench.quick:
+        rows = slice(rows.start, rows.start + 500)
+    return replace(post_training(bench), train=load_train(bench).part(rows), augment=augment)
+
+
+def fit(bench: Bench, recipe: str, task: Task, name: str) -> Run:
+    """``netsuke.fit`` of ResNet-20 by a recipe's text, in a folder of its own, from the start."""
+    import netsuke
+    from netsuke.core.recipe import read_recipe
+    from netsuke.flow import Options
+
+    folder = bench.folder("runs") / name
+    shutil.rmtree(folder, ignore_errors=True)
+    options = Options(name="resnet20", out=folder, fresh=True)
+    return netsuke.fit(network(bench), task, recipe=read_recipe(recipe), options=options)
+
+
+def fastest_fp32(bench: Bench, ours: Path, sample: np.ndarray) -> tuple[str, dict[str, Path]]:
+    """(name of the faster, both files): Netsuke's own FP32 export and torch.onnx's."""
+    files = {
+        "FP32, Netsuke's export": ours,
+        "FP32, torch.onnx": torch_onnx(network(bench), bench.folder("onnx")),
+    }
+    times = compare(files, "FP32, torch.onnx", sample, rounds=bench.count(10, 2))
+    return max(times, key=lambda name: times[name].ratio), files
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    """What a run's record says, shortened."""
+    steps = [
+        {key: step[key] for key in ("name", "settings", "outcome", "reason", "seconds", "remedy")}
+        for step in run.record["steps"]
+    ]
+    return {
+        "verdict": run.record["verdict"]["outcome"],
+        "steps": steps,
+        "evidence": {e["what"]: e["value"] for e in run.record["final"]["evidence"]},
+        "findings": list(run.record["final"]["artifact"]["findings"]),
+    }
+
+
+def unknown(names: dict[str, tuple[str, str, float]]) -> tuple[Claim, ...]:
+    """Claims nothing is known about, from name → (unit, relation, limit)."""
+    return tuple(Claim(name, None, *rest) for name, rest in names.items())

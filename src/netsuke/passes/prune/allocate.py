@@ -1,0 +1,83 @@
+"""Which widths and branches leave: greedily, the least damage for what is gained."""
+
+import heapq
+from dataclasses import dataclass, field, replace
+
+from netsuke.core.goal import Goal
+from netsuke.nets.branches import Branch
+from netsuke.nets.rehearsal import Rehearsal
+from netsuke.passes.prune.space import Part, Plan, Space
+
+
+@dataclass(frozen=True, order=True)
+class _Move:
+    """A step with less of one part. score: damage for the gain, found at step number ``age``."""
+
+    score: float
+    name: str
+    age: int
+    part: Part = field(compare=False)
+
+
+class Allocator:
+    """Walks down from the whole network, one width or branch at a time.
+
+    Each step is the one that moves the outputs least for what it gains, tried on the network with
+    those parts silenced. Damage grows as more leaves, so an old score is a lower bound and is looked
+    at again only when it would win (lazy greedy; Minoux, 1978).
+    """
+
+    def __init__(self, space: Space, rehearsal: Rehearsal, goal: Goal) -> None:
+        self._space, self._rehearsal, self._goal = space, rehearsal, goal
+        self._moves: list[_Move] = []
+        self._step = 0
+
+    def descend(self, plan: Plan, share: float) -> Plan:
+        """Go on from ``plan`` until ``share`` of the cost is left, or nothing more may leave."""
+        damage = self._damage(plan)
+        if not self._moves:
+            self._moves = self._first(plan, damage)
+        while self._space.share(plan) > share:
+            after = self._best(plan, damage, share)
+            if after is None:
+                return plan
+            plan, damage = after, self._damage(after)
+            self._step += 1
+        return plan
+
+    def _first(self, plan: Plan, damage: float) -> list[_Move]:
+        moves = []
+        for part in self._goal.track(self._space.free, "looking for what can leave"):
+            after = self._space.below(plan, part)
+            if after is not None:
+                score = self._score(plan, after, damage, 0.0)
+                moves.append(_Move(score, _name(part), self._step - 1, part))
+        heapq.heapify(moves)
+        return moves
+
+    def _best(self, plan: Plan, damage: float, share: float) -> Plan | None:
+        """The plan after the best step; None where there is none."""
+        while self._moves:
+            move = heapq.heappop(self._moves)
+            after = self._space.below(plan, move.part)
+            if after is None:
+                continue
+            fresh = move.age == self._step
+            if not fresh:
+                move = replace(move, score=self._score(plan, after, damage, share), age=self._step)
+            heapq.heappush(self._moves, move)
+            if fresh:
+                return after
+        return None
+
+    def _score(self, plan: Plan, after: Plan, damage: float, share: float) -> float:
+        """A gain beyond what is asked for counts for nothing."""
+        now = self._space.share(plan)
+        return (self._damage(after) - damage) / min(now - self._space.share(after), now - share)
+
+    def _damage(self, plan: Plan) -> float:
+        return self._rehearsal.damage(self._space.keep(plan), plan.leaving)
+
+
+def _name(part: Part) -> str:
+    return f"{part.name} {part.add}" if isinstance(part, Branch) else f"{part.name} {part.id}"

@@ -1,0 +1,1 @@
+"""Criteria of importance, a file each."""

@@ -1,0 +1,28 @@
+"""Importance by the size of the weights (Li et al., 2017)."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model
+from netsuke.nets.graph import tensor_of
+from netsuke.nets.groups import Groups
+from netsuke.nets.importance import Criterion, Scores, per_unit
+
+
+class Magnitude(Criterion):
+    """Squared weights that make a unit and that take it in. Needs no data."""
+
+    name: ClassVar[str] = "magnitude"
+
+    def score(self, model: Model, known: Groups, goal: Goal) -> tuple[Scores, ...]:
+        scores = []
+        for group in known.groups:
+            total = np.zeros(group.units)
+            for member in group.members:
+                tensor = tensor_of(model.network, member.tensor)
+                if member.role != "other" and tensor is not None:
+                    total += per_unit(group, member, tensor.float() ** 2)
+            scores.append(total)
+        return tuple(scores)

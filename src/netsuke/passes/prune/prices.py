@@ -1,0 +1,78 @@
+"""What a network would cost with some of its parts gone, without cutting it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import nn
+from torch.fx import Node
+
+from netsuke.core.device import Device
+from netsuke.core.layer import Layer
+from netsuke.core.model import Model
+from netsuke.core.roofline import layer_seconds
+from netsuke.nets.branches import Branch
+from netsuke.nets.graph import argument, op, tensor_of
+from netsuke.nets.groups import Groups, Keep
+from netsuke.nets.macs import macs
+
+Cost = Literal["seconds", "macs", "parameters"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prices:
+    """Prices of a model's states, in seconds on the device, MACs, or parameter elements."""
+
+    model: Model
+    known: Groups
+    device: Device
+    cost: Cost
+
+    def __call__(self, keep: Keep, leaving: Iterable[Branch]) -> float:
+        gone = {name for b in leaving for name in (*b.nodes, b.add)}
+        stays = self.known.stays(keep)
+        shapes = {name: _shape(axes, stays) for name, axes in self.known.axes.items()}
+        return sum(
+            self._node(node, shapes)
+            for node in self.model.network.graph.nodes
+            if node.name not in gone and node.name in shapes
+        )
+
+    def _node(self, node: Node, shapes: dict[str, Shape]) -> float:
+        if self.cost == "parameters":
+            learnt = isinstance(tensor_of(self.model.network, node), nn.Parameter)
+            return math.prod(shapes[node.name]) if learnt else 0
+        if not op(node) or not shapes[node.name]:
+            return 0
+        work = macs(node, shapes, shapes[node.name]) / len(self.model.example[0])
+        return work if self.cost == "macs" else layer_seconds(self._layer(node, shapes, work), self.device)
+
+    def _layer(self, node: Node, shapes: dict[str, Shape], work: float) -> Layer:
+        """The node as a layer. Batch dimensions are the example's; what has none is a constant."""
+        batch = len(self.model.example[0])
+        fed = [n for n in node.all_input_nodes if n.name in shapes]
+        weights = [n for n in fed if n.op == "get_attr"]
+        weight = shapes[weights[0].name] if weights else ()
+        groups = int(argument(node, "groups", 1) or 1)
+        depthwise = groups > 1 and len(weight) > 1 and weight[1] == 1
+        channels = (0, 0)
+        if op(node).startswith(("conv", "linear")) and len(weight) > 1:
+            groups = weight[0] if depthwise else groups
+            channels = (weight[1] * groups, weight[0])
+        return Layer(
+            name=node.name, op=op(node).removesuffix("_"), macs=round(work),
+            inputs=sum(math.prod(shapes[n.name]) for n in fed if n.op != "get_attr") // batch,
+            outputs=math.prod(shapes[node.name]) // batch,
+            weights=sum(math.prod(shapes[n.name]) for n in weights),
+            channels=channels, groups=groups,
+        )  # fmt: skip
+
+
+def _shape(axes: object, stays: np.ndarray) -> Shape:
+    """Sizes of what is left of a tensor; () for what is none or several."""
+    if not isinstance(axes, tuple):
+        return ()
+    return tuple(int(stays[units].sum()) for units in axes)

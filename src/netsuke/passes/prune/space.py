@@ -1,0 +1,75 @@
+"""Where pruning can go from where it stands: plans, their price, and the steps below each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from netsuke.nets.branches import Branch
+from netsuke.nets.groups import Group
+from netsuke.nets.importance import Scores
+from netsuke.nets.rehearsal import Parts
+from netsuke.passes.prune.ladders import Ladders
+from netsuke.passes.prune.prices import Prices
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many units each group keeps, and which branches leave."""
+
+    widths: tuple[int, ...]
+    leaving: frozenset[Branch] = frozenset()
+
+
+Part = Group | Branch
+
+
+class Space:
+    """All plans for a network. free: the groups that may get narrower, the branches that may leave."""
+
+    def __init__(self, parts: Parts, free: tuple[Part, ...], prices: Prices) -> None:
+        self.parts, self.free, self._prices = parts, free, prices
+        self.ladders = Ladders(parts.groups, prices.device.kernel_width)
+        self.whole = Plan(tuple(g.units for g in parts.groups))
+        self._orders = [np.arange(g.units) for g in parts.groups]
+        self._price_of_whole = self.price(self.whole)
+
+    def order_by(self, scores: tuple[Scores, ...]) -> None:
+        """From now on the units with the highest scores stay."""
+        self._orders = [np.argsort(-s, kind="stable") for s in scores]
+
+    def keep(self, plan: Plan) -> dict[int, list[int]]:
+        """The units that stay, of each group that gets narrower."""
+        pairs = zip(self.parts.groups, plan.widths, self._orders, strict=True)
+        return {g.id: sorted(order[:n].tolist()) for g, n, order in pairs if n < g.units}
+
+    def price(self, plan: Plan) -> float:
+        return self._prices(self.keep(plan), plan.leaving)
+
+    def share(self, plan: Plan) -> float:
+        """What is left of the whole network's cost."""
+        return self.price(plan) / self._price_of_whole
+
+    def below(self, plan: Plan, part: Part) -> Plan | None:
+        """The next plan with less of this part; None where there is none, or it gains nothing."""
+        price = self.price(plan)
+        return next((p for p in self._candidates(plan, part) if self.price(p) < price), None)
+
+    def lowest(self) -> Plan:
+        """As little as can be left: what no ratio can go beyond."""
+        plan = self.whole
+        for part in self.free:
+            while (lower := self.below(plan, part)) is not None:
+                plan = lower
+        return plan
+
+    def _candidates(self, plan: Plan, part: Part) -> Iterator[Plan]:
+        if isinstance(part, Branch):
+            if part not in plan.leaving:
+                yield replace(plan, leaving=plan.leaving | {part})
+            return
+        for width in self.ladders.below(plan.widths, part.id):
+            widths = (*plan.widths[: part.id], width, *plan.widths[part.id + 1 :])
+            lower = replace(plan, widths=widths)
+            if not self.ladders.empties(self.keep(lower)):
+                yield lower

@@ -1,0 +1,102 @@
+"""Post-training INT8."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from torch import Tensor
+
+from netsuke.core.data import Stream
+from netsuke.core.errors import NetsukeError
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model, Step
+from netsuke.core.passes import Pass, Range
+from netsuke.nets.calibrate import Estimator, Ranges, calibrate
+from netsuke.nets.data import batches
+from netsuke.nets.place import Widths, is_quantized, left_float, place
+from netsuke.nets.quantizer import quantizers
+from netsuke.nets.roles import op, rounds
+
+REMEDIES: tuple[Estimator, ...] = ("average", "percentile", "minmax")
+"""What to try after one another, the likeliest to help first."""
+BATCH = 32
+"""Small: a batch's activations, all layers in turn, are what calibration holds in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Static(Pass):
+    """Quantize weights and activations with ranges found on calibration data, without training.
+
+    One scale a channel for weights, one a tensor for activations, quantizers where the runtime's
+    fused operations end (Jacob et al., 2018; Nagel et al., 2021). estimator: how a range is found;
+    "mse" has the least square error, "average" the mean of the batches' extremes, "percentile"
+    leaves out one value in 10,000 at each end, "minmax" nothing. samples: at most so many.
+    weights, activations: bits; fewer than 8 buy accuracy's loss but no speed from an 8-bit kernel.
+    """
+
+    name: ClassVar[str] = "quantize.static"
+
+    estimator: Estimator = "mse"
+    samples: Annotated[int, Range(1, 100_000)] = 500
+    weights: Annotated[int, Range(2, 8)] = 8
+    activations: Annotated[int, Range(2, 8)] = 8
+
+    def refuse(self, model: Model, goal: Goal) -> str | None:
+        """Where it is done already, there is nothing to do, or the device would gain nothing."""
+        if is_quantized(model.network):
+            return "the model is quantized already"
+        if not any(rounds(node) for node in model.network.graph.nodes):
+            return "no operation has an integer kernel (convolution, linear or matrix product)"
+        if "int8" not in goal.device.formats:
+            return f"{goal.device.title} has no INT8 arithmetic"
+        return None
+
+    def apply(self, model: Model, goal: Goal) -> Model:
+        """Raises NetsukeError where calibration data is missing, or NaN or infinite."""
+        network = place(model.network, model.example, Widths(self.weights, self.activations))
+        samples = _Samples(goal, self.samples, model)
+        calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
+        kinds = Counter(op(user) for q in quantizers(network) if q.constant and q.axis == 0
+                        for user in q.node.users if user.args[1] is q.node)  # fmt: skip
+        counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        step = Step(
+            name=self.name,
+            settings=self.settings(),
+            summary=f"W{self.weights}A{self.activations}: {counted}",
+            notes=(
+                f"ranges: {self.estimator} on {samples.count} samples",
+                *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
+            ),
+        )
+        return model.then(network, step)
+
+    def remedies(self) -> tuple[Pass, ...]:
+        """The same with other estimators."""
+        return tuple(replace(self, estimator=e) for e in REMEDIES if e != self.estimator)
+
+
+class _Samples:
+    """The first ``limit`` calibration samples as batches of inputs; counts what it gave."""
+
+    def __init__(self, goal: Goal, limit: int, model: Model) -> None:
+        self._stream, self._limit, self._model = _drawn(goal, limit), limit, model
+        self.count = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        self.count = 0
+        for inputs, _ in batches(self._stream, BATCH, example=self._model.example):
+            kept = tuple(x[: self._limit - self.count] for x in inputs)
+            self.count += len(kept[0])
+            yield kept
+            if self.count >= self._limit:
+                return
+
+
+def _drawn(goal: Goal, limit: int) -> Stream:
+    """A draw from the calibration data; its beginning where it cannot be read by index."""
+    stream = goal.data.calibrate
+    try:
+        return stream.head(limit, goal.seed)
+    except NetsukeError:
+        return stream

@@ -1,0 +1,56 @@
+"""Latency and memory on a device Netsuke does not run on, estimated from the layers."""
+
+from typing import ClassVar
+
+from netsuke.core.data import Stream
+from netsuke.core.evidence import Evidence
+from netsuke.core.goal import Goal
+from netsuke.core.layer import Layer
+from netsuke.core.probe import Probe, Subject
+from netsuke.core.roofline import activation_peak, model_seconds, weight_bytes
+
+# How far off an estimate may be, either way. Six networks' published times on a Raspberry Pi 4, FP32
+# and INT8, lie within it where the library does not use another algorithm (pi4.toml).
+SPREAD = 1.5
+# A quiet machine's 95th percentile over its median, as measured on x86; a fanless board may do worse.
+P95_OVER_P50 = 1.15
+# Measured with onnxruntime 1.31 on x86 on files from 0.2 kB to 21 MB: a session without weights,
+# and what a byte of weights (as read, and as packed for the kernels) and of activations becomes.
+SESSION_BYTES, PER_WEIGHT, PER_ACTIVATION = 9.5e6, 2.25, 2.2
+
+
+class Estimate(Probe):
+    """ "latency_p50", "latency_p95" and "memory" for the goal's device, source "estimated".
+
+    Nothing where the goal's device is this machine, for it is measured, or the artifact's layers
+    are not known. "memory" is above the runtime's own, as when it is measured. The interval is the
+    range an estimate may be off by, a factor of 1.5 either way; it is no confidence interval.
+    """
+
+    name: ClassVar[str] = "estimate"
+
+    def measure(
+        self, subject: Subject, baseline: Subject, stream: Stream | None, goal: Goal
+    ) -> tuple[Evidence, ...]:
+        layers = subject.artifact.layers
+        if goal.device.measured or not layers:
+            return ()
+        seconds = model_seconds(layers, goal.device)
+        note = "batch 1, one thread, from layer costs; within a factor of 1.5 either way"
+        return tuple(
+            Evidence(
+                what=what, value=value, unit=unit, source="estimated", device=goal.device.name,
+                low=value / SPREAD, high=value * SPREAD, note=note,
+            )
+            for what, value, unit in (
+                ("latency_p50", seconds, "s"),
+                ("latency_p95", seconds * P95_OVER_P50, "s"),
+                ("memory", memory_bytes(layers), "B"),
+            )
+        )  # fmt: skip
+
+
+def memory_bytes(layers: tuple[Layer, ...]) -> float:
+    """Estimated resident bytes that loading and running these layers adds to the bare runtime."""
+    weights = sum(weight_bytes(layer) for layer in layers)
+    return SESSION_BYTES + PER_WEIGHT * weights + PER_ACTIVATION * activation_peak(layers)

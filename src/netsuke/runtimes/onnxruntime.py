@@ -1,0 +1,155 @@
+"""onnxruntime: ONNX files on the CPU."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import onnxruntime
+
+from netsuke.core.artifact import Artifact, sha256
+from netsuke.core.data import Array
+from netsuke.core.device import Device
+from netsuke.core.errors import NetsukeError
+from netsuke.core.files import beside
+from netsuke.core.model import Model
+from netsuke.core.runtime import Runtime, Session
+
+if TYPE_CHECKING:
+    from netsuke.nets.onnx_out import Exported
+
+TYPES = {
+    "tensor(float)": "float32", "tensor(double)": "float64", "tensor(float16)": "float16",
+    "tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(int16)": "int16",
+    "tensor(int8)": "int8", "tensor(uint8)": "uint8", "tensor(bool)": "bool",
+}  # fmt: skip
+FLOAT_KERNELS = frozenset({
+    "Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Mul", "Sigmoid",
+    "Concat", "GlobalAveragePool", "AveragePool",
+})  # fmt: skip
+QUIET = 3
+"""Log errors only: what a log says of a corrupt file is said by the exception too."""
+
+
+class OnnxRuntime(Runtime):
+    """Writes ONNX files and runs them on the CPU, one operation after the other."""
+
+    name: ClassVar[str] = "onnxruntime"
+
+    def export(self, model: Model, device: Device, path: Path) -> Artifact:
+        """Write ``model`` as an ONNX file at ``path``; the same model gives the same bytes.
+
+        The file fits any device onnxruntime runs on. Findings name the operations meant for INT8
+        that onnxruntime's own optimizer, on this machine, leaves in float.
+        """
+        from netsuke.nets.costs import layers
+        from netsuke.nets.onnx_out import export_onnx
+
+        made = export_onnx(model)
+        with beside(path) as draft:
+            draft.write_bytes(made.content)
+        return Artifact(
+            path=path, runtime=self.name, sha256=sha256(path), inputs=made.inputs,
+            layers=layers(model), findings=left_float(made),
+        )  # fmt: skip
+
+    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+        """Load an artifact on ``threads`` threads. Raises NetsukeError naming a file that is missing,
+        corrupt or truncated."""
+        return OnnxSession(artifact.path, _session(artifact.path, _options(threads)))
+
+    def adopt(self, path: Path) -> Artifact:
+        """Any ONNX file as an artifact; of its layers nothing is known.
+
+        Raises NetsukeError as ``open`` does.
+        """
+        session = _session(path, _options(1))
+        inputs = tuple((i.name, _type(path, i), _shape(i.shape)) for i in session.get_inputs())
+        return Artifact(path=path, runtime=self.name, sha256=sha256(path), inputs=inputs)
+
+
+@dataclass(frozen=True)
+class OnnxSession:
+    """An ONNX file, loaded."""
+
+    path: Path
+    session: Any
+
+    def __post_init__(self) -> None:
+        given = self.session.get_inputs()
+        object.__setattr__(self, "_inputs", [(i.name, _type(self.path, i)) for i in given])
+        object.__setattr__(self, "_outputs", [o.name for o in self.session.get_outputs()])
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """One call: arrays in the file's order, samples first; cast to its types where they differ.
+
+        Raises NetsukeError naming the file where the number or shape of the inputs is wrong.
+        """
+        wanted: list[tuple[str, str]] = self._inputs  # type: ignore[attr-defined]
+        if len(inputs) != len(wanted):
+            raise NetsukeError(f"{self.path}: takes {len(wanted)} inputs, got {len(inputs)}")
+        feed = {name: np.asarray(x, kind) for (name, kind), x in zip(wanted, inputs, strict=True)}
+        try:
+            return tuple(self.session.run(self._outputs, feed))  # type: ignore[attr-defined]
+        except Exception as error:  # onnxruntime's errors share no base of their own
+            raise NetsukeError(f"{self.path}: cannot run: {_first_line(error)}") from error
+
+
+def left_float(made: "Exported") -> tuple[str, ...]:
+    """What was meant for INT8 and runs in float all the same, by the user's name for the layer."""
+    if not made.integer:
+        return ()
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = _options(1)
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        onnxruntime.InferenceSession(made.readable, options, providers=["CPUExecutionProvider"])
+        nodes = onnx.load(options.optimized_model_filepath).graph.node
+    found = []
+    for node in nodes:
+        # the optimizer renames what it fuses, but keeps the name of the value it gives
+        names = {node.name, *(output.rpartition(":")[0] for output in node.output)}
+        meant = names & made.integer
+        if node.op_type in FLOAT_KERNELS and meant:
+            layer, _, kind = meant.pop().rpartition("/")
+            found.append(f"{layer}: {kind.partition('.')[0]} was meant for INT8 and stayed float")
+    return tuple(found)
+
+
+def _options(threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = QUIET
+    # A spinning thread burns a core, and its CPU time, while it waits.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _session(path: Path, options: Any) -> Any:
+    if not path.is_file():
+        raise NetsukeError(f"{path}: there is no such file")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base of their own
+        raise NetsukeError(f"{path}: is no ONNX file that can run: {_first_line(error)}") from error
+
+
+def _type(path: Path, port: Any) -> str:
+    if port.type not in TYPES:
+        raise NetsukeError(f"{path}: input {port.name} is a {port.type}, which is no array")
+    return TYPES[port.type]
+
+
+def _shape(sizes: Sequence[Any]) -> tuple[int, ...]:
+    """A shape without the batch; what is free counts as 1."""
+    return tuple(s if isinstance(s, int) else 1 for s in sizes[1:])
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

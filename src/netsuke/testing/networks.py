@@ -1,0 +1,24 @@
+"""A network to try passes on. Imports torch."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Residual(nn.Module):
+    """Convolution, residual block with BatchNorm, mean, linear; 1×8×8 images in, logits out."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.last = nn.Linear(width * 4, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        y = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(x + self.bn2(self.conv2(y)))
+        logits: Tensor = self.last(nn.functional.avg_pool2d(x, 4).flatten(1))
+        return logits
