@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from bench._data import CALIBRATE, SHORT, VALIDATE, load_test, load_train
+from bench._data import SHORT, VALIDATE, load_test, load_train
 from bench._export import torch_onnx
 from bench._harness import Bench, Claim, Figure, say
 from bench._loop import Loop, accuracy, train
@@ -30,6 +30,7 @@ FAIR = (
     "1×1 convolutions; of its variants (scope, rounding), each pruned until measured as fast, the one best "
     "on the validation images after the same retraining stands for an importance"
 )
+MORE = (0.385, 0.395, 0.405)
 SEEDS = (0, 1, 2)
 ROUNDS = 40
 MODES = {"magnitude": "group magnitude", "taylor": "group Taylor"}
@@ -68,12 +69,11 @@ def duel(bench: Bench) -> Figure:
         load_test(bench),
         Loop(epochs=bench.count(2, 1)),
     )
-    base, ours = carve(bench)
-    name, floats = fastest_fp32(bench, base, arena.test[0][:1])
-    rivals, notes, searched = strongest(bench, arena, floats[name])
+    reference, ours = carve(bench, arena.test[0][:1])
+    rivals, notes, searched = strongest(bench, arena, reference)
     sides = {"Netsuke": ours, **rivals}
-    files = {side: s.file for side, s in sides.items()} | {name: floats[name]}
-    times = compare(files, name, arena.test[0][:1], bench.count(ROUNDS, 2))
+    files = {name: side.file for name, side in sides.items()} | {"FP32": reference}
+    times = compare(files, "FP32", arena.test[0][:1], bench.count(ROUNDS, 2))
     seeds = SEEDS[: bench.count(3, 1)]
     scores = {
         side: [arena.score(s, seed, arena.test) for seed in seeds] for side, s in sides.items()
@@ -100,35 +100,54 @@ def _claims(times: dict[str, Timing], scores: dict[str, list[float]]) -> tuple[C
     )
 
 
-def carve(bench: Bench) -> tuple[Path, Side]:
-    """(Netsuke's FP32 file of the original, its pruned network): the pass alone, no retraining."""
+def carve(bench: Bench, sample: np.ndarray) -> tuple[Path, Side]:
+    """(the FP32 file to beat, Netsuke's pruned network): the pass alone, no retraining.
+
+    Like its rivals it is pruned until it is measured as fast: a little more is asked for where the
+    pass, which lets its clock be wrong by a few percent, stopped short.
+    """
+    task = with_training(bench, SHORT)
+    name, floats = fastest_fp32(bench, _original(bench, task), sample)
+    reference = floats[name]
+    for ratio in (1 - 1 / SPEEDUP, *MORE):
+        side = _carved(bench, task, ratio)
+        speedup = compare(
+            {"fp32": reference, "carved": side.file}, "fp32", sample, bench.count(10, 2)
+        )["carved"].ratio
+        say(f"  Netsuke: ratio {ratio:.3f} is {speedup:.2f}× as fast; {side.how}")
+        if speedup >= SPEEDUP:
+            break
+    return reference, side
+
+
+def _carved(bench: Bench, task: Task, ratio: float) -> Side:
     from netsuke import Recipe, walk
     from netsuke.core.recipe import make_pass
     from netsuke.nets.graph import clone
 
-    wanted = make_pass("prune.channels", {"ratio": 1 - 1 / SPEEDUP, "cost": "time", "epochs": 0})
-    task, folder = with_training(bench, SHORT), bench.folder("carved")
+    wanted = make_pass("prune.channels", {"ratio": ratio, "cost": "seconds", "epochs": 0})
     trials = walk(network(bench), Recipe(wanted), task)
     state = next(trials).state
     if state is None:
         raise RuntimeError("prune.channels refused ResNet-20")
     # The walk's own files go when it does.
-    file = Path(shutil.copy(state.artifact.path, folder / "netsuke.onnx"))
+    file = Path(
+        shutil.copy(state.artifact.path, bench.folder("carved") / f"netsuke-{ratio:.3f}.onnx")
+    )
     summary, pruned = state.model.lineage[-1].summary, state.model.network
-    return _original(bench, task, folder / "fp32.onnx"), Side(lambda: clone(pruned), file, summary)
+    return Side(lambda: clone(pruned), file, f"{summary}; ratio {ratio:.3f}")
 
 
-def _original(bench: Bench, task: Task, path: Path) -> Path:
+def _original(bench: Bench, task: Task) -> Path:
     """Netsuke's FP32 export of the original."""
-    from netsuke.runtimes.onnxruntime import OnnxRuntime
-
     from netsuke import Budget
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
 
     goal = take_goal(task, "local", Budget(), 0, Observer())
     model = take_model(network(bench), goal.data, "resnet20")
-    return OnnxRuntime().export(model, goal.device, path).path
+    return OnnxRuntime().export(model, goal.device, bench.folder("carved") / "fp32.onnx").path
 
 
 def strongest(
@@ -137,8 +156,8 @@ def strongest(
     """Per importance the variant of Torch-Pruning that is best on the validation images after the
     short retraining, among those pruned until they are as fast; notes; every variant tried."""
     folder = bench.folder("torch_pruning")
-    np.save(folder / "x.npy", load_train(bench).part(CALIBRATE)[0])
-    np.save(folder / "y.npy", load_train(bench).part(CALIBRATE)[1])
+    np.save(folder / "x.npy", arena.short[0])
+    np.save(folder / "y.npy", arena.short[1])
     request = {
         "state": str(bench.file(RESNET20)),
         "images": str(folder / "x.npy"),

@@ -47,12 +47,11 @@ def simulated_and_executed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The outputs of Netsuke's INT8 ResNet-20 on the images: simulated in float64, and executed by
     onnxruntime from the exported file."""
-    from netsuke.runtimes.onnxruntime import OnnxRuntime
-
     from netsuke import Budget
     from netsuke.core.observer import Observer
     from netsuke.core.recipe import read_recipe
     from netsuke.intake import take_goal, take_model
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
     from netsuke.workbench import simulator
 
     goal = take_goal(post_training(bench), "local", Budget(), 0, Observer())

@@ -1,10 +1,15 @@
 """Small networks, written by hand, shared by the tests of every part."""
 
+import functools
+import inspect
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
+
+from netsuke.core.model import Model
+from netsuke.nets.capture import capture
 
 
 class Block(nn.Module):
@@ -115,8 +120,7 @@ class DenseNet(nn.Module):
         widths = [16 + growth * i for i in range(layers)]
         self.norms = nn.ModuleList(nn.BatchNorm2d(w) for w in widths)
         self.convs = nn.ModuleList(nn.Conv2d(w, growth, 3, 1, 1, bias=False) for w in widths)
-        last = 16 + growth * layers
-        self.transition = nn.Conv2d(last, 16, 1)
+        self.transition = nn.Conv2d(16 + growth * layers, 16, 1)
         self.linear = nn.Linear(16 * 4 * 4, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -155,15 +159,9 @@ class MLP(nn.Module):
 
     def __init__(self, inside: int = 16, hidden: int = 32, classes: int = 4) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(inside, hidden),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, classes),
-        )
+        first = (nn.Linear(inside, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Dropout(0.1))
+        last = (nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, classes))
+        self.layers = nn.Sequential(*first, *last)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -186,8 +184,7 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(x)
         q, k, v = self._split(self.query(y)), self._split(self.key(y)), self._split(self.value(y))
-        p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=p)
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout * self.training)
         x = x + self.out(y.transpose(1, 2).reshape(x.shape))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
 
@@ -211,23 +208,25 @@ class Encoder(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-def images(side: int = 32, count: int = 2) -> Tensor:
-    return torch.randn(count, 3, side, side, generator=torch.Generator().manual_seed(0))
-
-
 def example(name: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The network of that name with random weights (seed 0), and two samples of its input."""
     torch.manual_seed(0)
     kinds: dict[str, tuple[Callable[[], nn.Module], Tensor]] = {
-        "resnet": (resnet20, images()),
-        "mobilenet": (MobileNet, images()),
-        "densenet": (DenseNet, images(16)),
-        "shuffle": (ShuffleNet, images(16)),
+        "resnet": (resnet20, torch.randn(2, 3, 32, 32)),
+        "mobilenet": (MobileNet, torch.randn(2, 3, 32, 32)),
+        "densenet": (DenseNet, torch.randn(2, 3, 16, 16)),
+        "shuffle": (ShuffleNet, torch.randn(2, 3, 16, 16)),
         "mlp": (MLP, torch.randn(2, 16)),
         "encoder": (Encoder, torch.randint(0, 50, (2, 12))),
     }
     make, inputs = kinds[name]
     return lively(make()), (inputs,)
+
+
+@functools.cache
+def captured(name: str) -> Model:
+    """The network of that name, captured once for all tests; who changes it clones it first."""
+    return capture(*example(name), name)
 
 
 NAMES = ("resnet", "mobilenet", "densenet", "shuffle", "mlp", "encoder")
@@ -243,3 +242,9 @@ def lively(module: nn.Module) -> nn.Module:
                 nn.init.uniform_(part.weight, 0.5, 1.5)
                 nn.init.uniform_(part.bias, -0.3, 0.3)
     return module.eval()
+
+
+def line_of(code: str, kind: type[nn.Module]) -> int:
+    """The line of this file where ``kind`` says ``code``, for tests of messages."""
+    lines, first = inspect.getsourcelines(kind)
+    return first + next(i for i, line in enumerate(lines) if code in line)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netsuke.checks.harm import Harm
+from netsuke.checks.harm import Harm, costs_quality
 from netsuke.clock import LiveClock
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.passes import Pass
@@ -60,13 +60,18 @@ class Gate:
         self._bench, self._original = bench, original
 
     def step(self, state: State, wanted: Pass) -> Iterator[Trial]:
-        """Try the pass, then its remedies until one is not undone; yields each trial as it ends."""
+        """Try the pass, then while quality is what it lost too much of, its remedies until one is
+        not undone; yields each trial as it ends."""
         for number, candidate in enumerate((wanted, *wanted.remedies())):
             trial = replace(self._try(state, candidate), remedy=number > 0)
             self._bench.observer.step(trial.to_dict())
             yield trial
-            if trial.outcome != "undone":
+            if trial.outcome != "undone" or not self._can_be_mended(trial):
                 return
+
+    def _can_be_mended(self, trial: Trial) -> bool:
+        evidence = trial.state.evidence if trial.state else ()
+        return costs_quality(evidence, self._bench.goal.budget)
 
     def _try(self, state: State, candidate: Pass) -> Trial:
         start = time.monotonic()

@@ -3,9 +3,9 @@
 from dataclasses import FrozenInstanceError
 
 import pytest
-from shaver import Shave
 
 from netsuke.core.errors import NetsukeError
+from shaver import Shave
 
 
 def test_settings_are_its_fields():

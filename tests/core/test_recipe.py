@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from third_party import CODE, installed
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.recipe import Recipe, make_pass, read_recipe
+from third_party import CODE, installed
 
 
 @pytest.fixture(autouse=True)

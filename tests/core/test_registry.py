@@ -1,13 +1,13 @@
 """Plugins by place and by entry point."""
 
 import pytest
-from third_party import CODE, installed
 
 from netsuke.core.check import Check
 from netsuke.core.errors import NetsukeError
 from netsuke.core.passes import Pass
 from netsuke.core.probe import Probe
 from netsuke.core.registry import named, nearest, registered
+from third_party import CODE, installed
 
 
 def test_what_stands_in_the_package_is_registered_by_its_name():

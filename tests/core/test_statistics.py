@@ -174,6 +174,15 @@ def test_resamples_that_have_no_figure_are_passed_over():
         s.compare(metric("auc"), before, after, np.ones(4), 0)
 
 
+def test_a_bootstrap_of_samples_that_all_agree_is_not_certain():
+    labels = np.tile([0, 1], 10)
+    logits = 2.0 * labels[:, None] - 1
+    drop = s.compare(metric("f1"), logits, logits, labels, 0).drop
+    assert drop.value == 0
+    assert drop.low < -0.1
+    assert drop.high > 0.1
+
+
 def test_one_sample_allows_no_interval():
     one = np.ones(1)
     assert s.mean(one) == (1, None, None)

@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
-from third_party import installed
 
 import netsuke.devices
 from netsuke.core.device import Device, read_device
 from netsuke.core.errors import NetsukeError
 from netsuke.devices import device, names
-
+from third_party import installed
 
 PI4 = Path(netsuke.devices.__file__).with_name("pi4.toml")
 

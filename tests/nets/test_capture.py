@@ -3,10 +3,10 @@ import operator
 
 import pytest
 import torch
-from models import NAMES, EncoderLayer, example, lively
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
+from models import NAMES, Block, EncoderLayer, ResNet, captured, example, line_of, lively
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.capture import EVAL_ONLY, capture
 from netsuke.nets.graph import clone, is_training, op, tensors, where
@@ -48,7 +48,7 @@ def llama() -> tuple[nn.Module, tuple[Tensor, ...]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_computes_exactly_what_the_module_does(name: str) -> None:
     module, inputs = example(name)
-    model = capture(module, inputs, name)
+    model = captured(name)
     for count in (1, 2, 5):
         batch = tuple(torch.cat([t] * 3)[:count] for t in inputs)
         assert torch.equal(model.network(*batch), module(*batch))
@@ -79,20 +79,19 @@ def test_tied_weights_stay_one_parameter() -> None:
 
 
 def test_operations_stay_whole_and_know_their_place() -> None:
-    module, inputs = example("resnet")
-    nodes = list(capture(module, inputs).network.graph.nodes)
+    nodes = list(captured("resnet").network.graph.nodes)
     found = {op(n) for n in nodes if n.op == "call_function"}
     assert found == {"conv2d", "batch_norm", "relu", "add", "pad", "slice", "mean", "linear"}
     assert [where(n) for n in nodes if op(n) == "conv2d"][:2] == [
-        "conv1 (models.py:48)",
-        "layer1.0.conv1 (models.py:22)",
+        f"conv1 (models.py:{line_of('self.conv1(x)', ResNet)})",
+        f"layer1.0.conv1 (models.py:{line_of('self.conv1(x)', Block)})",
     ]
 
 
 def test_trains_as_the_module_does() -> None:
     """Eight steps of SGD leave weights and running statistics equal to the module's, to the bit."""
-    module, inputs = example("resnet")
-    network = capture(module, inputs).network
+    module, _ = example("resnet")
+    network = clone(captured("resnet").network)
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
     losses = []
     for net in (module.train(), network.train()):
@@ -114,7 +113,7 @@ def test_trains_as_the_module_does() -> None:
 @pytest.mark.parametrize("copied", [lambda n: n, clone, copy.deepcopy])
 def test_modes_follow_the_switch(copied) -> None:
     module, inputs = example("encoder")
-    network = copied(capture(module, inputs).network)
+    network = copied(clone(captured("encoder").network))
     attention = next(n for n in network.graph.nodes if op(n) == "scaled_dot_product_attention")
     assert attention.args[4].target is operator.mul
     assert torch.equal(network(*inputs), network(*inputs))

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from models import NAMES, example
 from torch import Tensor, nn
 
+from models import NAMES, Block, captured, example, line_of
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.nets.capture import capture
@@ -15,17 +15,18 @@ def of(module: nn.Module, *inputs: Tensor) -> tuple[Layer, ...]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_is_counted_once(name: str) -> None:
-    model = capture(*example(name))
+    model = captured(name)
     found = layers(model)
     assert totals(found).weights == sum(p.numel() for p in model.network.parameters())
     assert len({layer.name for layer in found}) == len(found)
 
 
 def test_resnet20() -> None:
-    found = {layer.name: layer for layer in layers(capture(*example("resnet")))}
+    found = {layer.name: layer for layer in layers(captured("resnet"))}
     first = found["layer2.0.conv1"]
     assert first == Layer(
-        name="layer2.0.conv1", op="conv2d", source="models.py:22", shape=(32, 16, 16),
+        name="layer2.0.conv1", op="conv2d", shape=(32, 16, 16),
+        source=f"models.py:{line_of('self.conv1(x)', Block)}",
         weights=32 * 16 * 9, inputs=16 * 32 * 32, outputs=32 * 16 * 16,
         macs=32 * 16 * 16 * 16 * 9, channels=(16, 32),
     )  # fmt: skip
@@ -69,7 +70,7 @@ def test_products_of_activations() -> None:
 
 
 def test_moves_and_constants_are_no_layers() -> None:
-    found = layers(capture(*example("encoder")))
+    found = layers(captured("encoder"))
     assert not {"view", "transpose", "dropout", "sym_size", "mul"} & {x.op for x in found}
     words, positions = found[0], found[1]
     assert (words.op, words.weights, words.macs) == ("embedding", 50 * 32, 0)

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from models import NAMES, example, lively
 from torch import Tensor, nn
 
+from models import NAMES, captured, example, lively
 from netsuke.nets.capture import capture
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import op
@@ -19,7 +19,7 @@ def relative(given: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("name", NAMES)
 def test_computes_the_same_in_eval(name: str) -> None:
     module, inputs = example(name)
-    model = capture(module, inputs)
+    model = captured(name)
     folded = fold_batchnorm(model.network)
     assert relative(folded(*inputs), module(*inputs)) <= 1e-5
     assert norms(folded) == {"densenet": 3}.get(name, 0)  # there it comes before the convolution
@@ -28,7 +28,7 @@ def test_computes_the_same_in_eval(name: str) -> None:
 
 def test_names_and_the_original_survive() -> None:
     module, inputs = example("resnet")
-    network = capture(module, inputs).network
+    network = captured("resnet").network
     folded = fold_batchnorm(network)
     assert "conv1.bias" in folded.state_dict()
     assert not any("bn" in key for key in folded.state_dict())

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from models import example
 from torch import Tensor, nn
 
+from models import ResNet, captured, example, line_of
 from netsuke.nets.capture import capture
 from netsuke.nets.graph import (
     aliases,
@@ -23,7 +23,7 @@ from netsuke.nets.graph import (
 
 
 def network(name: str):
-    return capture(*example(name)).network
+    return clone(captured(name).network)
 
 
 def named(net, operation: str):
@@ -62,10 +62,10 @@ def test_arguments_by_name() -> None:
 
 def test_places() -> None:
     conv = named(network("resnet"), "conv2d")
-    assert (module_name(conv), source(conv)) == ("conv1", "models.py:48")
-    assert where(conv) == "conv1 (models.py:48)"
-    relu = named(network("resnet"), "relu")
-    assert where(relu) == "relu (models.py:48)"
+    line = f"models.py:{line_of('self.conv1(x)', ResNet)}"
+    assert (module_name(conv), source(conv)) == ("conv1", line)
+    assert where(conv) == f"conv1 ({line})"
+    assert where(named(network("resnet"), "relu")) == f"relu ({line})"
 
 
 def test_set_tensor_keeps_kind_and_ties() -> None:

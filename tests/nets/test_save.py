@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import NAMES, example
 from torch import fx, nn
 
+from models import NAMES, captured, example
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model, Step
 from netsuke.nets.capture import capture
@@ -15,7 +15,7 @@ from netsuke.nets.save import load, save
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    save(capture(*example("mlp"), "mlp"), tmp_path)
+    save(captured("mlp"), tmp_path)
     return tmp_path
 
 
@@ -29,7 +29,7 @@ def edit(folder: Path, change) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_round_trip_is_exact(name: str, tmp_path: Path) -> None:
     module, inputs = example(name)
-    model = capture(module, inputs, name)
+    model = captured(name)
     save(model, tmp_path)
     back = load(tmp_path)
     assert torch.equal(back.network(*inputs), module(*inputs))
@@ -102,15 +102,24 @@ def test_refuses_to_save_unknown_operations(saved: Path) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "operator.attrgetter", "prims::add.default", "aten::save.default"]
-    + ["aten::from_file.default", "aten::no_such.default", "aten::add"],
+    [
+        "os.system",
+        "operator.attrgetter",
+        "prims::add.default",
+        "aten::save.default",
+        "aten::from_file.default",
+        "aten::no_such.default",
+        "aten::add",
+    ],
 )
 def test_refuses_to_load_what_is_not_allowed(saved: Path, target: str) -> None:
     def change(data) -> None:
         next(n for n in data["nodes"] if n["op"] == "call_function")["target"] = target
 
     edit(saved, change)
-    with pytest.raises(NetsukeError, match=f"network.json: the operation '{target}' is not allowed"):
+    with pytest.raises(
+        NetsukeError, match=f"network.json: the operation '{target}' is not allowed"
+    ):
         load(saved)
 
 

@@ -56,6 +56,12 @@ class Harm(Check):
         )
 
 
+def costs_quality(evidence: tuple[Evidence, ...], budget: Budget) -> bool:
+    """True where a step loses more quality than is allowed: what a remedy may win back, while none
+    makes a step faster."""
+    return _lost(find(evidence, "drop", "local"), budget).harm is True
+
+
 def _lost(drop: Evidence | None, budget: Budget) -> Finding:
     """Quality, by its estimate: a step is judged on validate, and the last word is the test's."""
     limits = budget.limits()

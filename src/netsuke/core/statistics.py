@@ -67,7 +67,8 @@ def mean(scores: Array) -> Interval:
         return _student(scores)
     middle = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(value * (1 - value) / n + Z**2 / (4 * n * n))
-    return Interval(value, max(0.0, middle - half), min(1.0, middle + half))
+    # Rounding must not put the value outside, at shares of 0 and 1.
+    return Interval(value, max(0.0, min(value, middle - half)), min(1.0, max(value, middle + half)))
 
 
 def paired_mean(before: Array, after: Array) -> Interval:
@@ -185,7 +186,22 @@ def _bootstrap(metric: Metric, score: Score, before: Array, after: Array, seed: 
         except NetsukeError:
             continue  # A resample of one class only has no AUC; it tells nothing.
         drawn.append((a, b, metric.drop(a, b)))
-    return Comparison(*(_percentiles(v, [d[i] for d in drawn], n) for i, v in enumerate(values)))
+    found = [_percentiles(v, [d[i] for d in drawn], n) for i, v in enumerate(values)]
+    if metric.unit == "%":
+        found = [_no_surer(i, n, least) for i, least in zip(found, (0, 0, -1), strict=True)]
+    return Comparison(*found)
+
+
+def _no_surer(interval: Interval, samples: int, least: float) -> Interval:
+    """An interval of a share (from ``least`` to 1), no narrower than samples that all agree allow.
+
+    Where all samples agree, so do all resamples, and a bootstrap would be certain after ten.
+    """
+    value, low, high = interval
+    if low is None or high is None:
+        return interval
+    half = Z * math.sqrt(2) / (samples + 2)
+    return Interval(value, max(least, min(low, value - half)), min(1.0, max(high, value + half)))
 
 
 def _percentiles(value: float, drawn: list[float], samples: int) -> Interval:

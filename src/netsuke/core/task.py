@@ -1,7 +1,7 @@
 """Data, loss and metric of the job the network does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from netsuke.core.data import Stream, stream
@@ -69,7 +69,7 @@ def ready(task: Task, seed: int = 0) -> Splits:
         notes.append("test: none given; the final quality is unknown")
     if calibrate is None:
         source = train if train is not None else validate
-        calibrate = replace(source.head(500, seed), field="calibrate")
+        calibrate = source.head(500, seed)
         notes.append(f"calibrate: {len(calibrate)} samples of {source.field}")
     return Splits(
         train=train, calibrate=calibrate, validate=validate, test=test, metric=metric(task.metric),

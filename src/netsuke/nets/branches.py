@@ -8,10 +8,29 @@ from torch.fx import GraphModule, Node
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
-from netsuke.nets.graph import clone, drop_unused, module_name, op, rebuilt, set_tensor, shapes, values, where
+from netsuke.nets.graph import (
+    clone,
+    drop_unused,
+    module_name,
+    op,
+    rebuilt,
+    set_tensor,
+    shapes,
+    values,
+    where,
+)
 
 SUMS = ("conv1d", "conv2d", "conv3d", "linear", "matmul", "bmm", "scaled_dot_product_attention")
-KEEPS_SIGN = ("slice", "pad", "constant_pad_nd", "view", "reshape", "permute", "max_pool2d", "dropout")
+KEEPS_SIGN = (
+    "slice",
+    "pad",
+    "constant_pad_nd",
+    "view",
+    "reshape",
+    "permute",
+    "max_pool2d",
+    "dropout",
+)
 TOLERANCE = 1e-4
 
 
@@ -38,16 +57,25 @@ def branches(model: Model) -> tuple[Branch, ...]:
         if op(node) in ("add", "add_") and _is_plain(node):
             cones = [_cone(operand, node) for operand in node.args[:2]]
             heavy = [any(op(n) in SUMS for n in cone) for cone in cones]
-            if sum(heavy) == 1 and len({sizes[a.name] for a in node.args[:2]} | {sizes[node.name]}) == 1:
+            if (
+                sum(heavy) == 1
+                and len({sizes[a.name] for a in node.args[:2]} | {sizes[node.name]}) == 1
+            ):
                 found.append(_branch(node, heavy.index(True), cones))
     return tuple(found)
 
 
 def _branch(add: Node, operand: int, cones: list[set[Node]]) -> Branch:
     cone = cones[operand]
-    used = (str(n.target).rpartition(".")[0] for n in add.graph.nodes if n in cone and n.op == "get_attr")
+    used = (
+        str(n.target).rpartition(".")[0]
+        for n in add.graph.nodes
+        if n in cone and n.op == "get_attr"
+    )
     layers = tuple(name for name in dict.fromkeys(used) if name)
-    return Branch(add.name, operand, module_name(add) or add.name, frozenset(n.name for n in cone), layers)
+    return Branch(
+        add.name, operand, module_name(add) or add.name, frozenset(n.name for n in cone), layers
+    )
 
 
 def drop(model: Model, leaving: Iterable[Branch]) -> GraphModule:
@@ -102,7 +130,12 @@ def add_gates(network: GraphModule, at: Iterable[Branch]) -> dict[Branch, str]:
 def _is_plain(node: Node) -> bool:
     """An addition of two different tensors, unscaled."""
     a, b = (*node.args, None, None)[:2]
-    return isinstance(a, Node) and isinstance(b, Node) and a is not b and node.kwargs.get("alpha", 1) == 1
+    return (
+        isinstance(a, Node)
+        and isinstance(b, Node)
+        and a is not b
+        and node.kwargs.get("alpha", 1) == 1
+    )
 
 
 def _cone(operand: Node, add: Node) -> set[Node]:
@@ -111,10 +144,12 @@ def _cone(operand: Node, add: Node) -> set[Node]:
     waiting = [operand]
     while waiting:
         node = waiting.pop()
-        if node not in cone and all(user is add or user in cone for user in node.users):
-            if node is operand or add not in node.users:
-                cone.add(node)
-                waiting += node.all_input_nodes
+        inner = all(user in cone for user in node.users) or (
+            node is operand and len(node.users) == 1
+        )
+        if inner and node not in cone:
+            cone.add(node)
+            waiting += node.all_input_nodes
     return {n for n in cone if n.op != "placeholder"}
 
 
@@ -130,7 +165,9 @@ def _check(dropped: GraphModule, silenced: GraphModule, model: Model) -> None:
     for node in dropped.graph.nodes:
         if node.name in given and node.op == "call_function":
             a, b = given[node.name], wanted[node.name]
-            if a.is_floating_point() and (a - b).abs().max() > TOLERANCE * b.abs().max().clamp(min=1e-6):
+            if a.is_floating_point() and (a - b).abs().max() > TOLERANCE * b.abs().max().clamp(
+                min=1e-6
+            ):
                 raise NetsukeError(
                     f"pruning: {where(node)} does not compute what it did with the branch silenced; "
                     "please report it"

@@ -78,4 +78,8 @@ def bind(node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[s
 
 
 def _meta(value: Any) -> Any:
-    return torch.empty(value.shape, dtype=value.dtype, device="meta") if isinstance(value, Tensor) else value
+    return (
+        torch.empty(value.shape, dtype=value.dtype, device="meta")
+        if isinstance(value, Tensor)
+        else value
+    )

@@ -16,9 +16,7 @@ LOOKED_AT = 4096
 """Samples that are read from a data set or loader to look for broken values; arrays are read whole."""
 
 
-def tensors(
-    batch: Batch, example: Inputs | None, field: str
-) -> tuple[Inputs, Tensor | None]:
+def tensors(batch: Batch, example: Inputs | None, field: str) -> tuple[Inputs, Tensor | None]:
     """A batch as tensors of the example's types: (inputs, targets or None).
 
     Without an example floats become float32 and whole numbers stay. Targets: class numbers become
@@ -139,7 +137,9 @@ def _in_range(targets: Tensor, width: int | None, field: str) -> None:
     if width is None:
         return
     if targets.is_floating_point() and not bool((targets == targets.round()).all()):
-        raise NetsukeError(f"{field}: targets must be class numbers, or give the task a loss of its own")
+        raise NetsukeError(
+            f"{field}: targets must be class numbers, or give the task a loss of its own"
+        )
     low, high = targets.min().item(), targets.max().item()
     if low < 0 or high >= width:
         raise NetsukeError(

@@ -17,7 +17,9 @@ from netsuke.nets.data import batches
 from netsuke.nets.graph import argument, clone, op, set_tensor
 
 
-def evaluate(network: GraphModule, stream: Stream, metric: Metric, limit: int | None = None) -> float:
+def evaluate(
+    network: GraphModule, stream: Stream, metric: Metric, limit: int | None = None
+) -> float:
     """The metric over a stream (its first ``limit`` samples), in eval mode. The mode is put back."""
     outputs: list[Any] = []
     targets: list[Tensor] = []
@@ -88,7 +90,9 @@ class BatchStatistics(Interpreter):
         return self.env[argument] if isinstance(argument, Node) else argument
 
 
-def some_batches(stream: Stream, limit: int | None) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None]]:
+def some_batches(
+    stream: Stream, limit: int | None
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor | None]]:
     """The stream's batches, cut off after ``limit`` samples."""
     left = limit
     for inputs, target in batches(stream):
@@ -105,4 +109,6 @@ def _joined(outputs: list[Any]) -> Any:
     """Outputs of all batches as arrays; several outputs as a tuple of arrays."""
     if isinstance(outputs[0], Tensor):
         return np.concatenate([o.float().numpy() for o in outputs])
-    return tuple(np.concatenate([o[i].float().numpy() for o in outputs]) for i in range(len(outputs[0])))
+    return tuple(
+        np.concatenate([o[i].float().numpy() for o in outputs]) for i in range(len(outputs[0]))
+    )

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 
 from netsuke.core.model import Model
 from netsuke.nets.calls import Call, record
+from netsuke.nets.labelling import Labelling, SplitKey
 from netsuke.nets.labels import Ints, Slot
 from netsuke.nets.movement import Movement
-from netsuke.nets.rules import Labelling, SplitKey, label
+from netsuke.nets.rules import label
 
 Role = Literal["producer", "consumer", "other"]
 Keep = Mapping[int, Iterable[int]]
@@ -106,7 +106,8 @@ def groups(model: Model) -> Groups:
     A dimension that is split (attention heads, channel shuffle) can keep its channels in any of its
     parts: each is tried, and the one that leaves more to prune is taken.
     """
-    calls, moves = record(model.network, model.example), {}
+    calls = record(model.network, model.example)
+    moves: dict[Node, list[Movement]] = {}
     choices: dict[SplitKey, int] = {}
     best = _walk(calls, choices, moves)
     for key, options in list(best.splits.items()):
@@ -117,7 +118,9 @@ def groups(model: Model) -> Groups:
     return _collect(best, calls)
 
 
-def _walk(calls: tuple[Call, ...], choices: dict[SplitKey, int], moves: dict[Node, list[Movement]]) -> Labelling:
+def _walk(
+    calls: tuple[Call, ...], choices: dict[SplitKey, int], moves: dict[Node, list[Movement]]
+) -> Labelling:
     walk = Labelling(choices, moves)
     for call in calls:
         walk.axes[call.node] = label(walk, call)
@@ -149,7 +152,9 @@ def _count(walk: Labelling) -> int:
 def _collect(walk: Labelling, calls: tuple[Call, ...]) -> Groups:
     classes = walk.book.classes()
     number = np.full(int(classes.of.max()) + 2, -1, dtype=np.int64)  # the last is for class −1
-    made, first, total = [], [], 0
+    made: list[Group] = []
+    first: list[int] = []
+    total = 0
     for slots, members in _units(walk).items():
         number[members] = np.arange(total, total + len(members))
         first.append(total)
@@ -177,7 +182,8 @@ def _numbered(axes: Any, unit: Ints) -> Any:
 
 def _protected(walk: Labelling) -> tuple[tuple[str, str], ...]:
     """Layers some of whose channels must stay, each with the first reason found."""
-    classes, found = walk.book.classes(), {}
+    classes = walk.book.classes()
+    found: dict[str, str] = {}
     for slot, role in walk.book.roles.items():
         if role != "producer":
             continue

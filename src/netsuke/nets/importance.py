@@ -33,4 +33,6 @@ def per_unit(group: Group, member: Member, values: Tensor) -> Scores:
     along = values.detach().movedim(member.dim, 0).reshape(values.shape[member.dim], -1)
     sums = along.sum(1).double().numpy()
     inside = member.unit >= 0
-    return np.bincount(member.unit[inside], weights=sums[inside], minlength=group.units)
+    scores = np.zeros(group.units)
+    np.add.at(scores, member.unit[inside], sums[inside])
+    return scores

@@ -6,9 +6,9 @@ must leave together and lock those that must stay. At the end the joined labels 
 as connected components, and a class that holds a locked label is locked as a whole.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray

@@ -58,4 +58,6 @@ def _squared(output: Any, target: Any) -> Tensor:
 def _one(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
-    raise NetsukeError("task: a network with several outputs needs a loss of its own (Task(loss=…))")
+    raise NetsukeError(
+        "task: a network with several outputs needs a loss of its own (Task(loss=…))"
+    )

@@ -24,7 +24,9 @@ class Movement(NamedTuple):
     source: Ints
 
 
-def observe(move: Callable[[list[Tensor]], Any], shapes: tuple[tuple[int, ...], ...]) -> list[Movement]:
+def observe(
+    move: Callable[[list[Tensor]], Any], shapes: tuple[tuple[int, ...], ...]
+) -> list[Movement]:
     """Run ``move`` on tensors whose elements are their own numbers; one Movement per output."""
     numbered, start = [], 0
     for shape in shapes:
@@ -63,7 +65,9 @@ def follow(movement: Movement, axes: list[Axes], book: Book, choose: Choose, rea
     )
 
 
-def _one(local: Ints, shape: tuple[int, ...], labels: Axes, book: Book, choose: Choose, reason: str) -> list[Ints]:
+def _one(
+    local: Ints, shape: tuple[int, ...], labels: Axes, book: Book, choose: Choose, reason: str
+) -> list[Ints]:
     """Labels that one input brings to each output dimension."""
     found: list[Ints] = [fixed(n) for n in local.shape]
     for dim, dim_labels in enumerate(labels):
@@ -84,7 +88,9 @@ def _one(local: Ints, shape: tuple[int, ...], labels: Axes, book: Book, choose: 
     return found
 
 
-def _carried(index: Ints, varying: list[int], carrier: int, labels: Ints, book: Book, reason: str) -> Ints:
+def _carried(
+    index: Ints, varying: list[int], carrier: int, labels: Ints, book: Book, reason: str
+) -> Ints:
     """Labels along ``carrier``; input indices that share one of its indices are joined."""
     rest = tuple(d for d in range(index.ndim) if d not in varying)
     small = index.max(axis=rest) if rest else index
@@ -98,7 +104,12 @@ def _carried(index: Ints, varying: list[int], carrier: int, labels: Ints, book: 
 
 
 def _combine(
-    total: Ints, reached: NDArray[np.bool_], moved: Ints, covers: NDArray[np.bool_], book: Book, reason: str
+    total: Ints,
+    reached: NDArray[np.bool_],
+    moved: Ints,
+    covers: NDArray[np.bool_],
+    book: Book,
+    reason: str,
 ) -> Ints:
     """Add what one more input brings: where two inputs share an index, they leave together."""
     both = reached & covers

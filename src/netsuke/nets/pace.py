@@ -26,10 +26,18 @@ class Pace:
 
     def settle(self, network: GraphModule) -> GraphModule:
         """The network itself, its weights in the layout that suits."""
-        return network.to(memory_format=torch.channels_last) if self.channels_last else network
+        return laid_out(network, torch.channels_last) if self.channels_last else network
 
     def autocast(self) -> Any:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16)
+
+
+def laid_out(network: GraphModule, layout: torch.memory_format) -> GraphModule:
+    """The network itself, its four-dimensional weights in this layout."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=layout)
+    return network
 
 
 def pace(network: GraphModule, inputs: Inputs, bfloat16: bool = False) -> Pace:

@@ -8,6 +8,7 @@ exporter shifts it to whichever 8-bit type the runtime has kernels for.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -99,15 +100,16 @@ def _(x: Tensor, scale: Tensor, zero_point: Tensor, qmin: int, qmax: int, axis: 
     return torch.empty_like(x)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
-    x, scale, zero_point, qmin, qmax, axis = inputs
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, scale, zero_point, *ctx.grid = inputs
+    ctx.save_for_backward(x, scale, zero_point)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, scale, zero_point = ctx.saved_tensors
+    qmin, qmax, axis = ctx.grid
     level = torch.round(x / _along(x, scale, axis)) + _along(x, zero_point, axis)
-    ctx.save_for_backward((level >= qmin) & (level <= qmax))
-
-
-def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
-    (inside,) = ctx.saved_tensors  # type: ignore[attr-defined]
-    return grad * inside, None, None, None, None, None
+    return grad * ((level >= qmin) & (level <= qmax)), None, None, None, None, None
 
 
 quantize.register_autograd(_gradient, setup_context=_keep)
@@ -146,7 +148,8 @@ def insert_raw(
     with graph.inserting_after(scale):
         zero_point = graph.get_attr(f"{HOME}.{key}.zero_point")
     with graph.inserting_after(zero_point):
-        node = graph.call_function(QUANTIZE, (value, scale, zero_point, *limits, axis))
+        arguments = (value, scale, zero_point, *limits, axis)
+        node = graph.create_node("call_function", QUANTIZE, arguments, name=f"quantized_{key}")
     node.meta = {k: v for k, v in value.meta.items() if k != "val"}
     return node
 

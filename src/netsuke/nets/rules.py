@@ -1,47 +1,17 @@
 """What each operation does to the labels of its inputs. One short rule a family of operations."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.fx.node import map_arg
 
 from netsuke.nets.calls import Call
-from netsuke.nets.labels import Axes, Book, Ints, any_label, fixed, fixed_axes
+from netsuke.nets.contractions import attention, convolution, linear, matmul
+from netsuke.nets.labelling import Labelling, Rule, broadcast, fixed_like, flat, unknown
+from netsuke.nets.labels import Axes, any_label, fixed
 from netsuke.nets.movement import Movement, follow, observe
-
-SplitKey = tuple[int, ...]
-
-
-@dataclass
-class Labelling:
-    """The state of one walk over the calls: labels by node, and how splits were decided.
-
-    choices: which part of a split keeps labels, by the sizes it splits into (0 is the outermost).
-    splits: every split met. moves: movements observed so far, shared between walks.
-    """
-
-    choices: Mapping[SplitKey, int]
-    moves: dict[Node, list[Movement]]
-    book: Book = field(default_factory=Book)
-    axes: dict[Node, Any] = field(default_factory=dict)
-    static: set[Node] = field(default_factory=set)
-    splits: dict[SplitKey, int] = field(default_factory=dict)
-
-    def of(self, call: Call, name: str) -> Any:
-        """Labels of an argument: Axes, a list of them, or None for what is no tensor."""
-        return map_arg(call.raw.get(name), lambda n: self.axes[n])
-
-    def tensors(self, call: Call) -> list[Axes]:
-        """Labels of every tensor argument, in order."""
-        return [self.axes[n] for n in call.node.all_input_nodes if _is_axes(self.axes[n])]
-
-
-Rule = Callable[[Labelling, Call], Any]
 
 
 def label(walk: Labelling, call: Call) -> Any:
@@ -53,16 +23,8 @@ def label(walk: Labelling, call: Call) -> Any:
     return rule(walk, call)
 
 
-def unknown(walk: Labelling, call: Call) -> Any:
-    for node in call.node.all_input_nodes:
-        for axes in _flat(walk.axes[node]):
-            for labels in axes:
-                walk.book.lock(labels, f"unknown operation {call.where}")
-    return _fixed_like(call.result)
-
-
 def placeholder(walk: Labelling, call: Call) -> Any:
-    return _fixed_like(call.result)
+    return fixed_like(call.result)
 
 
 def get_attr(walk: Labelling, call: Call) -> Any:
@@ -73,10 +35,7 @@ def get_attr(walk: Labelling, call: Call) -> Any:
 
 
 def output(walk: Labelling, call: Call) -> Any:
-    for node in call.node.all_input_nodes:
-        for axes in _flat(walk.axes[node]):
-            for labels in axes:
-                walk.book.lock(labels, "it is an output of the network")
+    walk.lock(call, "it is an output of the network")
     return None
 
 
@@ -89,26 +48,30 @@ def pointwise(walk: Labelling, call: Call) -> Any:
     """Broadcasting: index i of one input meets index i of the others."""
     if not isinstance(call.result, Tensor):
         return unknown(walk, call)
-    return _broadcast(walk, walk.tensors(call), call.result.shape, call.where)
+    return broadcast(walk, walk.tensors(call), call.result.shape, call.where)
 
 
-def _broadcast(walk: Labelling, inputs: list[Axes], shape: tuple[int, ...], where: str) -> Axes:
-    out = []
-    for dim in range(-len(shape), 0):
-        meeting = [a[dim] for a in inputs if len(a) >= -dim and len(a[dim]) == shape[dim] > 1]
-        labels = meeting[0] if meeting else fixed(shape[dim])
-        for other in meeting[1:]:
-            labels = walk.book.join(labels, other, where)
-        out.append(labels)
-    return tuple(out)
+def carried(walk: Labelling, call: Call) -> Any:
+    """Something else of the same shape as the first tensor given."""
+    return walk.tensors(call)[0]
+
+
+def parametric(walk: Labelling, call: Call) -> Any:
+    """prelu: one slope for each channel, or one in all."""
+    x, (slopes,) = walk.of(call, "self"), walk.of(call, "weight")
+    if len(slopes) == 1 or len(x) < 2:
+        return x
+    return (x[0], walk.book.join(x[1], slopes, call.where), *x[2:])
 
 
 def movement(walk: Labelling, call: Call) -> Any:
     """Every operation that only moves elements, by moving their numbers."""
     names = [n for n, v in call.given.items() if isinstance(v, Tensor) or _is_tensors(v)]
-    inputs = [a for n in names for a in _flat(walk.of(call, n))]
+    if not set(names) <= {"self", "tensors"}:
+        return unknown(walk, call)  # moved as another tensor says
+    inputs = [a for n in names for a in flat(walk.of(call, n))]
     if not any(any_label(a) for a in inputs):
-        return _fixed_like(call.result)
+        return fixed_like(call.result)
     if call.node not in walk.moves:
         walk.moves[call.node] = _observed(call, names)
 
@@ -177,88 +140,6 @@ def created(walk: Labelling, call: Call) -> Any:
     )
 
 
-def convolution(walk: Labelling, call: Call) -> Any:
-    """weight: (out, in / groups, kernel…); transposed: (in, out / groups, kernel…)."""
-    book, x, weight = walk.book, walk.of(call, "input"), walk.of(call, "weight")
-    if len(x) != len(weight):
-        return unknown(walk, call)  # an input without a batch
-    for labels in (*weight[2:], *x[2:]):
-        book.lock(labels, f"a kernel or picture dimension of {call.where}")
-    groups = call.given["groups"]
-    taken, made = (weight[0], weight[1]) if _is_transposed(call) else (weight[1], weight[0])
-    if groups == 1:
-        _contract(walk, call, x[1], taken)
-        out = _produce(walk, call, made)
-    elif len(taken) == 1 and not _is_transposed(call):
-        out = _depthwise(walk, call, x[1], made)
-    else:
-        out = _grouped(walk, call, x[1])
-    return (fixed(len(x[0])), out, *(fixed(n) for n in call.result.shape[2:]))
-
-
-def _is_transposed(call: Call) -> bool:
-    return "transpose" in call.kind or bool(call.given.get("transposed", False))
-
-
-def _contract(walk: Labelling, call: Call, x: Ints, taken: Ints) -> None:
-    """Sum over channels: an input channel leaves with its weights."""
-    if walk.static.isdisjoint(call.node.all_input_nodes):
-        for side in (x, taken):
-            walk.book.lock(side, f"a sum over two activations in {call.where}")
-    walk.book.role(taken, "consumer")
-    walk.book.join(x, taken, call.where)
-
-
-def _produce(walk: Labelling, call: Call, made: Ints) -> Ints:
-    walk.book.role(made, "producer")
-    bias = walk.of(call, "bias")
-    return made if bias is None else walk.book.join(made, bias[-1], call.where)
-
-
-def _depthwise(walk: Labelling, call: Call, x: Ints, made: Ints) -> Ints:
-    """Each input channel makes its own output channels."""
-    walk.book.join(made, np.repeat(x, len(made) // len(x)), call.where)
-    return _produce(walk, call, made)
-
-
-def _grouped(walk: Labelling, call: Call, x: Ints) -> Ints:
-    """Every group gives up the same positions, so that their number can stay."""
-    book, groups, weight = walk.book, call.given["groups"], walk.of(call, "weight")
-    if _is_transposed(call):
-        book.lock(x, f"a grouped {call.where}")
-        for labels in weight[:2]:
-            book.lock(labels, f"a grouped {call.where}")
-        return fixed(call.result.shape[1])
-    book.role(weight[1], "consumer")
-    for part in np.split(x, groups):
-        book.join(part, weight[1], call.where)
-    first, *rest = np.split(weight[0], groups)
-    for part in rest:
-        book.join(first, part, call.where)
-    return _produce(walk, call, weight[0])
-
-
-def linear(walk: Labelling, call: Call) -> Any:
-    x, weight = walk.of(call, "input"), walk.of(call, "weight")
-    _contract(walk, call, x[-1], weight[1])
-    return (*x[:-1], _produce(walk, call, weight[0]))
-
-
-def matmul(walk: Labelling, call: Call) -> Any:
-    """mm, bmm, matmul, addmm: rows of one by columns of the other, leading dimensions as they come."""
-    names = [n for n in ("mat1", "batch1", "self", "mat2", "batch2", "other") if n in call.raw]
-    a, b = walk.of(call, names[0]), walk.of(call, names[-1])
-    if len(a) < 2 or len(b) < 2:
-        return unknown(walk, call)
-    _contract(walk, call, a[-1], b[-2])
-    if isinstance(call.raw[names[-1]], Node) and call.raw[names[-1]] in walk.static:
-        walk.book.role(b[-1], "producer")
-    shape = tuple(call.result.shape)
-    out = (*_broadcast(walk, [a[:-2], b[:-2]], shape[:-2], call.where), a[-2], b[-1])
-    extra = walk.of(call, "self") if call.kind in ("addmm", "baddbmm") else None
-    return out if extra is None else _broadcast(walk, [out, extra], shape, call.where)
-
-
 def normalized(walk: Labelling, call: Call) -> Any:
     """batch_norm, instance_norm: parameters and statistics leave with their channel."""
     x = walk.of(call, "input")
@@ -288,7 +169,9 @@ def reduced(walk: Labelling, call: Call) -> Any:
     """mean, sum, amax, softmax, …: what is mixed must stay, the rest comes through."""
     x = walk.of(call, "self")
     dims = call.given.get("dim")
-    dims = range(len(x)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
+    dims = (
+        range(len(x)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
+    )
     over = {d % len(x) for d in dims} if x else set()
     for dim in over:
         walk.book.lock(x[dim], call.where)
@@ -311,24 +194,6 @@ def pooled(walk: Labelling, call: Call) -> Any:
         walk.book.lock(labels, call.where)
     out = (*x[:2], *(fixed(n) for n in first.shape[2:]))
     return out if isinstance(call.result, Tensor) else [out for _ in call.result]
-
-
-def attention(walk: Labelling, call: Call) -> Any:
-    """Scaled dot-product attention: heads are independent; their size sets the scale and stays."""
-    q, k, v = (walk.of(call, name) for name in ("query", "key", "value"))
-    for labels in (q[-1], k[-1], v[-1], q[-2], k[-2], v[-2]):
-        walk.book.lock(labels, f"head size of {call.where}")
-    mask = walk.of(call, "attn_mask")
-    batch = [_heads(a, q) for a in (q, k, v)] + ([mask[:-2]] if mask is not None else [])
-    shape = tuple(call.result.shape)
-    return (*_broadcast(walk, batch, shape[:-2], call.where), *(fixed(n) for n in shape[-2:]))
-
-
-def _heads(axes: Axes, query: Axes) -> Axes:
-    """Leading dimensions; where several queries share a key (grouped heads), its label is repeated."""
-    if len(axes) < 3 or len(axes[-3]) in (1, len(query[-3])):
-        return axes[:-2]
-    return (*axes[:-3], np.repeat(axes[-3], len(query[-3]) // len(axes[-3])))
 
 
 def embedding(walk: Labelling, call: Call) -> Any:
@@ -355,34 +220,24 @@ def quantized(walk: Labelling, call: Call) -> Any:
     return x
 
 
-def _is_axes(value: Any) -> bool:
-    return isinstance(value, tuple)
-
-
 def _is_tensors(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(v, Tensor) for v in value)
-
-
-def _flat(axes: Any) -> list[Axes]:
-    if axes is None:
-        return []
-    return [axes] if isinstance(axes, tuple) else [a for a in axes if a is not None]
-
-
-def _fixed_like(result: Any) -> Any:
-    if isinstance(result, Tensor):
-        return fixed_axes(result)
-    return [_fixed_like(r) for r in result] if isinstance(result, list | tuple) else None
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(v, Tensor) for v in value)
+    )
 
 
 def _is_pointwise(node: Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
+    return (
+        isinstance(node.target, torch._ops.OpOverload) and torch.Tag.pointwise in node.target.tags
+    )
 
 
 RULES: dict[str, Rule] = {
     "placeholder": placeholder, "get_attr": get_attr, "output": output, "getitem": getitem,
     "linear": linear, "scaled_dot_product_attention": attention, "embedding": embedding,
-    "glu": gated, "quantize": quantized, "slice": strided, "roll": rolled,
+    "glu": gated, "prelu": parametric, "quantize": quantized, "slice": strided, "roll": rolled,
 }  # fmt: skip
 
 _FAMILIES: tuple[tuple[Rule, str], ...] = (
@@ -394,12 +249,13 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (pooled, "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d "
              "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
              "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"),
-    (movement, "view reshape _unsafe_view permute transpose t numpy_T contiguous cat concat stack "
+    (movement, "view reshape _unsafe_view permute transpose t numpy_T cat concat stack "
                "constant_pad_nd pad narrow select split split_with_sizes chunk unbind expand repeat "
                "flatten unflatten unsqueeze squeeze movedim moveaxis flip pixel_shuffle "
-               "pixel_unshuffle channel_shuffle alias detach repeat_interleave tile"),
-    (pointwise, "dropout feature_dropout alpha_dropout relu6 hardswish to type_as _to_copy clone prelu expand_as "
-                "masked_fill rsub log_sigmoid softsign zeros_like ones_like full_like lift_fresh_copy __and__ __or__"),
+               "pixel_unshuffle channel_shuffle repeat_interleave tile"),
+    (carried, "dropout feature_dropout alpha_dropout to type_as _to_copy clone contiguous detach alias "
+              "lift_fresh_copy zeros_like ones_like full_like"),
+    (pointwise, "relu6 hardswish expand_as masked_fill rsub log_sigmoid __and__ __or__"),
     (created, "zeros ones full new_zeros new_ones new_full"),
 )  # fmt: skip
 RULES.update({name: rule for rule, names in _FAMILIES for name in names.split()})

@@ -204,7 +204,11 @@ def _tensor(network: GraphModule, name: str) -> Tensor:
 
 
 def _check(
-    pruned: GraphModule, masked: GraphModule, example: tuple[Tensor, ...], known: Groups, stays: np.ndarray
+    pruned: GraphModule,
+    masked: GraphModule,
+    example: tuple[Tensor, ...],
+    known: Groups,
+    stays: np.ndarray,
 ) -> None:
     """Pruned equals masked, at every node on the way: the first that differs is named."""
     wanted = values(masked, example)
@@ -237,4 +241,6 @@ def _close(given: Tensor, expected: Tensor) -> bool:
     if not expected.numel():
         return True
     scale = expected.abs().max().item()
-    return bool(torch.isfinite(given).all()) and bool((given - expected).abs().max() <= TOLERANCE * max(scale, 1e-6))
+    return bool(torch.isfinite(given).all()) and bool(
+        (given - expected).abs().max() <= TOLERANCE * max(scale, 1e-6)
+    )

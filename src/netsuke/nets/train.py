@@ -21,7 +21,7 @@ from netsuke.nets.evaluation import evaluate, recalibrate
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
 from netsuke.nets.losses import hard_loss, soft_loss
-from netsuke.nets.pace import Pace, pace
+from netsuke.nets.pace import Pace, laid_out, pace
 
 __all__ = ["TrainPlan", "Trained", "evaluate", "recalibrate", "retrain", "train"]
 
@@ -52,25 +52,26 @@ class TrainPlan:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: that of the best epoch. scores: of validation, before training and after
-    each epoch. notes: what a reader must know."""
+    """A network after training. scores: its metric on validation before training and after each
+    epoch. best: the epoch whose weights it has; 0 is before training. notes: what a reader must know.
+    """
 
     network: GraphModule
     scores: tuple[float, ...]
+    best: int
     notes: tuple[str, ...] = ()
 
-    @property
-    def best(self) -> int:
-        """The epoch kept; 0 is the untrained network."""
-        return _best(self.scores)
 
-
-def train(network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan) -> GraphModule:
+def train(
+    network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
+) -> GraphModule:
     """``retrain`` for who needs no more than the network."""
     return retrain(network, teacher, goal, plan).network
 
 
-def retrain(network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan) -> Trained:
+def retrain(
+    network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
+) -> Trained:
     """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
 
     teacher: its outputs are matched with weight ``plan.soft`` (Hinton et al., 2015); None trains on
@@ -100,7 +101,7 @@ class _Run:
     pace: Pace
     scores: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    steps: int = 0
+    best: int = 0
 
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
@@ -120,7 +121,7 @@ class _Run:
             if not self._step(inputs, target):
                 self.notes.append(
                     f"training stopped in epoch {number + 1}: the loss became NaN or infinite; "
-                    f"epoch {_best(self.scores)} is kept, a lower learning rate than {self.plan.lr:g} may help"
+                    f"epoch {self.best} is kept, and a rate below lr = {self.plan.lr:g} may help"
                 )
                 return False
         self._keep_if_best()
@@ -128,8 +129,8 @@ class _Run:
 
     def result(self) -> Trained:
         self.network.load_state_dict(self._state)
-        network = self.network.to(memory_format=torch.contiguous_format)
-        return Trained(network, tuple(self.scores), tuple(self.notes))
+        network = laid_out(self.network, torch.contiguous_format)
+        return Trained(network, tuple(self.scores), self.best, tuple(self.notes))
 
     def _batches(self, number: int) -> Iterator[tuple[Inputs, Tensor | None]]:
         seen, stream = 0, self.goal.data.train
@@ -170,13 +171,18 @@ class _Run:
         if theirs is None:
             return self.hard(mine, target)
         soft = self.soft(mine, theirs) * self.plan.soft
-        return soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
+        return (
+            soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
+        )
 
     def _keep_if_best(self) -> None:
+        """What is as good after less training is kept."""
         data = self.goal.data
         score = evaluate(self.network, data.validate, data.metric)
-        self.scores.append(score if data.metric.higher else -score)
-        if _best(self.scores) == len(self.scores) - 1:
+        self.scores.append(score)
+        sign = 1 if data.metric.higher else -1
+        if len(self.scores) == 1 or sign * score > sign * self.scores[self.best]:
+            self.best = len(self.scores) - 1
             self._state = copy.deepcopy(self.network.state_dict())
 
 
@@ -187,7 +193,9 @@ def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD([g for g in groups if g["params"]], lr=plan.lr, momentum=0.9, nesterov=True)
+    return torch.optim.SGD(
+        [g for g in groups if g["params"]], lr=plan.lr, momentum=0.9, nesterov=True
+    )
 
 
 def _share(progress: float) -> float:
@@ -200,11 +208,6 @@ def _share(progress: float) -> float:
 def _samples(stream: Stream | None, plan: TrainPlan) -> int:
     assert stream is not None
     return len(stream) if plan.limit is None else min(plan.limit, len(stream))
-
-
-def _best(scores: list[float] | tuple[float, ...]) -> int:
-    """The first of the best: what is as good with less training is kept."""
-    return max(range(len(scores)), key=lambda i: scores[i])
 
 
 def _floats(outputs: Any) -> Any:

@@ -17,8 +17,11 @@ Times = NDArray[np.float64]
 Call = Callable[[], object]
 
 SITTINGS, FEWEST = 9, 6
-# A block of calls lasts about this long: long enough to warm the caches, short enough to take turns.
-BLOCK_SECONDS, BLOCK_CALLS = 4e-3, 50
+# A block of calls lasts about this long, or one call: shorter than what a scheduler gives a program
+# at a time, so that some blocks are whole even where others want the core too.
+BLOCK_SECONDS, BLOCK_CALLS = 1.5e-3, 50
+# A call longer than this brings its own data into the caches; a shorter one has a call before it.
+WARM_SECONDS = 10e-3
 # A core slower than this share of its best is busy with something else besides.
 FULL_SPEED = 0.8
 
@@ -64,15 +67,13 @@ def sittings(
 
 def undisturbed(done: list[Sitting]) -> list[Sitting]:
     """The rounds in which the core ran at full speed and neither block was sent off it."""
+    return [[r for r in s if r.baseline.alone] for s in own(done)]
+
+
+def own(done: list[Sitting]) -> list[Sitting]:
+    """The rounds in which the core ran at full speed and the subject's block was not sent off it."""
     best = float(np.quantile([r.speed for s in done for r in s], 0.95))
-    return [
-        [
-            r
-            for r in sitting
-            if r.subject.alone and r.baseline.alone and r.speed >= FULL_SPEED * best
-        ]
-        for sitting in done
-    ]
+    return [[r for r in s if r.subject.alone and r.speed >= FULL_SPEED * best] for s in done]
 
 
 def _load(
@@ -102,24 +103,31 @@ def _one_sample(artifact: Artifact, stream: Stream | None) -> tuple[Array, ...]:
 
 def _sitting(subject: Call, baseline: Call, seconds: float) -> Sitting:
     """Rounds of A B and B A in turn until the time is over; at least one."""
-    length = max(float(np.median(_block(c, 3).times[:, 1])) for c in (subject, baseline))
+    length = max(_length(subject), _length(baseline))
     count = int(min(max(BLOCK_SECONDS / max(length, 1e-6), 1), BLOCK_CALLS))
+    warm = length < WARM_SECONDS
     rounds: Sitting = []
     end, before = time.perf_counter() + seconds, speed()
     while not rounds or time.perf_counter() < end:
         if len(rounds) % 2:
-            b, a = _block(baseline, count), _block(subject, count)
+            b, a = _block(baseline, count, warm), _block(subject, count, warm)
         else:
-            a, b = _block(subject, count), _block(baseline, count)
+            a, b = _block(subject, count, warm), _block(baseline, count, warm)
         after = speed()
         rounds.append(Round(a, b, min(before, after)))
         before = after
     return rounds
 
 
-def _block(call: Call, count: int) -> Block:
+def _length(call: Call) -> float:
+    """CPU seconds of a call, about; the best of three where it is short."""
+    first = _block(call, 1, warm=False).times[0, 1]
+    return float(first if first > BLOCK_SECONDS else min(first, *_block(call, 2).times[:, 1]))
+
+
+def _block(call: Call, count: int, warm: bool = True) -> Block:
     """``count`` calls in a row, after one that refills the caches."""
-    if count > 1:
+    if warm:
         call()
     taken = np.empty((count, 2))
     before = switches()

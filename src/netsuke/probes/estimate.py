@@ -14,9 +14,10 @@ from netsuke.core.roofline import activation_peak, model_seconds, weight_bytes
 SPREAD = 1.5
 # A quiet machine's 95th percentile over its median, as measured on x86; a fanless board may do worse.
 P95_OVER_P50 = 1.15
-# Measured with onnxruntime 1.31 on x86 on files from 0.2 kB to 21 MB: a session without weights,
-# and what a byte of weights (as read, and as packed for the kernels) and of activations becomes.
-SESSION_BYTES, PER_WEIGHT, PER_ACTIVATION = 9.5e6, 2.25, 2.2
+# Measured with onnxruntime 1.31 on x86 on files from 0.2 kB to 34 MB: a session without weights,
+# and what a byte of weights (as read, and as packed for the kernels: 2.0 for linear layers, 3.1 for
+# convolutions) and a byte of activations becomes.
+SESSION_BYTES, PER_WEIGHT, PER_ACTIVATION = 9.5e6, 2.5, 2.2
 
 
 class Estimate(Probe):

@@ -16,16 +16,18 @@ What makes the figures hold on a machine that does other things too:
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from netsuke.core.data import Stream
 from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.statistics import Interval, median, quantile
 from netsuke.probes._core import pinned
-from netsuke.probes._rounds import FEWEST, Round, Sitting, sittings, undisturbed
+from netsuke.probes._rounds import FEWEST, Sitting, own, sittings, undisturbed
 
-# Undisturbed rounds that wall-clock times need (half of all, where a model is slow and rounds few).
-FEWEST_ROUNDS = 20
+# Undisturbed blocks that wall-clock times need (half of all, where a model is slow and blocks few).
+FEWEST_BLOCKS = 20
 
 
 @dataclass(frozen=True)
@@ -47,55 +49,53 @@ class Latency(Probe):
     ) -> tuple[Evidence, ...]:
         with pinned():
             done = sittings(subject, baseline, stream, self.seconds)
-            if not _enough(undisturbed(done), done):
+            if not _enough(done):
                 done += sittings(subject, baseline, stream, self.seconds)
-        clean = [s for s in undisturbed(done) if s]
-        found = _times(done, clean, goal.seed)
+        found = _times(done, goal.seed)
         if subject.artifact.sha256 != baseline.artifact.sha256:
-            found.append(_speedup(done, clean))
+            found.append(_speedup(done))
         return tuple(found)
 
 
-def _enough(clean: list[Sitting], done: list[Sitting]) -> bool:
-    kept, every = sum(map(len, clean)), sum(map(len, done))
-    return kept >= min(FEWEST_ROUNDS, every / 2)
+def _count(given: list[Sitting]) -> int:
+    return sum(map(len, given))
 
 
-def _times(done: list[Sitting], clean: list[Sitting], seed: int) -> list[Evidence]:
-    """The subject's own times; wall-clock ones only where enough rounds were undisturbed."""
-    kept, every = sum(map(len, clean)), sum(map(len, done))
-    if not _enough(clean, done):
-        note = f"wall-clock latency refused: the machine is too busy ({kept} of {every} rounds undisturbed)"
+def _enough(done: list[Sitting]) -> bool:
+    """Whether wall-clock times tell of the model."""
+    return _count(own(done)) >= min(FEWEST_BLOCKS, _count(done) / 2)
+
+
+def _times(done: list[Sitting], seed: int) -> list[Evidence]:
+    """The subject's own times; wall-clock ones only where enough of its blocks were undisturbed."""
+    kept = [s for s in own(done) if s]
+    share = f"{_count(kept)} of {_count(done)} blocks were undisturbed"
+    if not _enough(done):
+        note = f"wall-clock latency refused: the machine is too busy ({share})"
         return [_evidence("cpu_p50", *_quantile(done, 1, 0.5, seed), "s", note)]
-    note = f"{kept} of {every} rounds were undisturbed and count"
     return [
-        _evidence("latency_p50", *_quantile(clean, 0, 0.5, seed), "s", f"wall clock; {note}"),
-        _evidence("latency_p95", *_quantile(clean, 0, 0.95, seed), "s", f"wall clock; {note}"),
-        _evidence("cpu_p50", *_quantile(clean, 1, 0.5, seed), "s", note),
+        _evidence("latency_p50", *_quantile(kept, 0, 0.5, seed), "s", f"wall clock; {share}"),
+        _evidence("latency_p95", *_quantile(kept, 0, 0.95, seed), "s", f"wall clock; {share}"),
+        _evidence("cpu_p50", *_quantile(kept, 1, 0.5, seed), "s", share),
     ]
 
 
 def _quantile(given: list[Sitting], clock: int, share: float, seed: int) -> tuple[Interval, int]:
     """A quantile of the subject's calls and their number; clock: 0 wall, 1 CPU."""
-    import numpy as np
-
     groups = [np.concatenate([r.subject.times[:, clock] for r in s]) for s in given]
     return quantile(groups, share, seed), sum(map(len, groups))
 
 
-def _speedup(done: list[Sitting], clean: list[Sitting]) -> Evidence:
+def _speedup(done: list[Sitting]) -> Evidence:
     """The median over sittings, of undisturbed rounds where they make enough sittings."""
-    used = clean if len(clean) >= FEWEST else done
+    kept = [s for s in undisturbed(done) if s]
+    enough = len(kept) >= FEWEST and _count(kept) >= min(FEWEST_BLOCKS, _count(done) / 2)
+    used = kept if enough else done
     note = "CPU time of the one compared with / its own"
-    if used is done:
+    if not enough:
         note += "; the machine was busy throughout"
-    rounds: list[Round] = [r for s in used for r in s]
-    middle = median([_middle(s) for s in used])
-    return _evidence("speedup", middle, len(rounds), "x", note)
-
-
-def _middle(sitting: Sitting) -> float:
-    return median([r.ratio for r in sitting]).value
+    middle = median([float(np.median([r.ratio for r in s])) for s in used])
+    return _evidence("speedup", middle, _count(used), "x", note)
 
 
 def _evidence(what: str, value: Interval, samples: int, unit: str, note: str) -> Evidence:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import ClassVar
@@ -17,23 +18,26 @@ from netsuke.core.goal import Goal
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.quantity import show
 
-PROCESSES, SECONDS = 3, 120
+SECONDS = 120
 
 
+@dataclass(frozen=True)
 class Memory(Probe):
     """ "memory": the most resident bytes of a fresh process that loads and runs the artifact, batch
     1, one thread, above what it took when only the runtime's library was loaded.
 
-    The median of three processes; the note has the whole, library included. Raises NetsukeError
+    The median of so many processes (3); the note has the whole, library included. Raises NetsukeError
     where the artifact does not run in a fresh process.
     """
 
     name: ClassVar[str] = "memory"
 
+    processes: int = 3
+
     def measure(
         self, subject: Subject, baseline: Subject, stream: Stream | None, goal: Goal
     ) -> tuple[Evidence, ...]:
-        runs = [fresh(subject.artifact) for _ in range(PROCESSES)]
+        runs = [fresh(subject.artifact) for _ in range(self.processes)]
         above = median(r["peak"] - r["idle"] for r in runs)
         peak = median(r["peak"] for r in runs)
         return (

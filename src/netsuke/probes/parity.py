@@ -27,7 +27,7 @@ class Parity(Probe):
 
     name: ClassVar[str] = "parity"
 
-    samples: int = 10_000
+    samples: int = 1000
 
     def measure(
         self, subject: Subject, baseline: Subject, stream: Stream | None, goal: Goal

@@ -106,12 +106,17 @@ def left_float(made: "Exported") -> tuple[str, ...]:
     with tempfile.TemporaryDirectory() as folder:
         options = _options(1)
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
-        onnxruntime.InferenceSession(made.readable, options, providers=["CPUExecutionProvider"])
+        try:
+            onnxruntime.InferenceSession(made.readable, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors share no base of their own
+            raise NetsukeError(
+                f"onnxruntime: refuses the exported model: {_first_line(error)}"
+            ) from error
         nodes = onnx.load(options.optimized_model_filepath).graph.node
     found = []
     for node in nodes:
-        # the optimizer renames what it fuses, but keeps the name of the value it gives
-        names = {node.name, *(output.rpartition(":")[0] for output in node.output)}
+        # the optimizer may rename what it fuses, but keeps the name of the value it gives
+        names = {node.name.removesuffix("_nchwc"), *(o.rpartition(":")[0] for o in node.output)}
         meant = names & made.integer
         if node.op_type in FLOAT_KERNELS and meant:
             layer, _, kind = meant.pop().rpartition("/")

@@ -21,11 +21,13 @@ class PassConformance:
         raise NotImplementedError("give the fixture plugin: the pass to test")
 
     @pytest.fixture(scope="class")
-    def model(self) -> Model:
+    @classmethod
+    def model(cls) -> Model:
         return samples.network()
 
     @pytest.fixture(scope="class")
-    def goal(self) -> Goal:
+    @classmethod
+    def goal(cls) -> Goal:
         return samples.goal("pi4")
 
     @pytest.fixture

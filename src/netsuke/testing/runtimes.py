@@ -19,8 +19,8 @@ from netsuke.testing import samples
 
 
 class RuntimeConformance:
-    """Give the fixture ``plugin``: a runtime. exact: False for one whose outputs are not the
-    network's (it runs nothing)."""
+    """Give the fixture ``plugin``: a runtime. Set ``exact`` to False for one that runs nothing, whose
+    outputs need only be finite."""
 
     exact = True
 
@@ -29,11 +29,13 @@ class RuntimeConformance:
         raise NotImplementedError("give the fixture plugin: the runtime to test")
 
     @pytest.fixture(scope="class")
-    def model(self) -> Model:
+    @classmethod
+    def model(cls) -> Model:
         return samples.network()
 
     @pytest.fixture(scope="class")
-    def device(self) -> Device:
+    @classmethod
+    def device(cls) -> Device:
         return find_device("pi4")
 
     @pytest.fixture
@@ -78,11 +80,12 @@ class RuntimeConformance:
     def test_it_gives_what_the_network_gives(
         self, plugin: Runtime, artifact: Artifact, model: Model
     ) -> None:
-        if not self.exact:
-            pytest.skip("this runtime does not run the network")
         import torch
 
         x, _ = samples.images(16, 5)
+        if not self.exact:
+            assert np.isfinite(plugin.open(artifact).run((x,))[0]).all()
+            return
         with torch.no_grad():
             expected = model.network.eval()(torch.from_numpy(x)).numpy()
         np.testing.assert_allclose(plugin.open(artifact).run((x,))[0], expected, atol=1e-4)

@@ -12,82 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from netsuke.nets.graph import place
+from netsuke.nets.onnx_in.values import Size, Value
 
 aten = torch.ops.aten
-
-
-class UnreadableError(Exception):
-    """Why a node cannot be converted, as the end of a sentence that names the node."""
-
-
-@dataclass(frozen=True, eq=False)
-class Size:
-    """A whole number that follows the batch: what it is for each batch tried, and its node."""
-
-    builder: "Builder"
-    seen: tuple[int, ...]
-    node: fx.Node
-
-    def __add__(self, other: "int | Size") -> "int | Size":
-        return self.builder.arithmetic(operator.add, self, other)
-
-    def __sub__(self, other: "int | Size") -> "int | Size":
-        return self.builder.arithmetic(operator.sub, self, other)
-
-    def __mul__(self, other: "int | Size") -> "int | Size":
-        return self.builder.arithmetic(operator.mul, self, other)
-
-    def __floordiv__(self, other: "int | Size") -> "int | Size":
-        return self.builder.arithmetic(operator.floordiv, self, other)
-
-    def __radd__(self, other: int) -> "int | Size":
-        return self.builder.arithmetic(operator.add, other, self)
-
-    def __rsub__(self, other: int) -> "int | Size":
-        return self.builder.arithmetic(operator.sub, other, self)
-
-    def __rmul__(self, other: int) -> "int | Size":
-        return self.builder.arithmetic(operator.mul, other, self)
-
-
-@dataclass(frozen=True, eq=False)
-class Value:
-    """A tensor: for each batch tried, and its node; without a node it is a constant.
-
-    name: of the initializer a constant comes from, "" for one that was computed.
-    """
-
-    seen: tuple[Tensor, ...]
-    node: fx.Node | None = None
-    name: str = ""
-
-    @property
-    def constant(self) -> bool:
-        return self.node is None
-
-    @property
-    def first(self) -> Tensor:
-        """The tensor for the first batch; of a constant, the tensor."""
-        return self.seen[0]
-
-    @property
-    def rank(self) -> int:
-        return self.seen[0].ndim
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.seen[0].shape)
-
-
-# Whole numbers some of which are Sizes, in a numpy array of objects: moving them about is numpy's.
-Sizes = np.ndarray[Any, Any]
-Operand = Value | Sizes | None
+# Computed constants: our own, and those torch's exporter numbers (and would number again).
+NAMELESS = re.compile(r"constants\.")
 
 
 class Builder:
@@ -146,7 +80,7 @@ class Builder:
         picked = [self._pick(node, i) for i in range(len(results[0]))]
         return tuple(Value(tuple(r[i] for r in results), part) for i, part in enumerate(picked))
 
-    def size(self, value: Value, dim: int) -> "int | Size":
+    def size(self, value: Value, dim: int) -> int | Size:
         """A dimension of a value: a number, or a Size where it follows the batch."""
         seen = tuple(int(t.shape[dim]) for t in value.seen)
         if len(set(seen)) == 1:
@@ -154,14 +88,12 @@ class Builder:
         node = self.graph.call_function(aten.sym_size.int, (value.node, dim))
         return Size(self, seen, node)
 
-    def batch(self) -> "int | Size":
+    def batch(self) -> int | Size:
         """The number of samples: the first dimension of the first input."""
         assert self._first is not None
         return self.size(self._first, 0)
 
-    def arithmetic(
-        self, function: Callable[..., int], a: "int | Size", b: "int | Size"
-    ) -> "int | Size":
+    def arithmetic(self, function: Callable[..., int], a: int | Size, b: int | Size) -> int | Size:
         """A function of Sizes; a plain number where it comes out the same for each batch."""
         each = [tuple(v.seen if isinstance(v, Size) else (v,) * self.batches) for v in (a, b)]
         seen = tuple(function(x, y) for x, y in zip(*each, strict=True))
@@ -175,6 +107,19 @@ class Builder:
         held = value.first if tensor is None else tensor
         node = self._attribute(value.name, held.contiguous(), trainable=True, form=form)
         return Value((held,) * self.batches, node)
+
+    def add_bias(self, layer: fx.Node, bias: Value) -> None:
+        """Give a layer a bias, and its weight, where an exporter left it nameless, a name to match."""
+        weight: Any = layer.args[1]
+        layer.args = (*layer.args, self.parameter(bias).node)
+        module, _, leaf = bias.name.rpartition(".")
+        if leaf == "bias" and NAMELESS.match(str(weight.target)) and len(weight.users) == 1:
+            path, _, old = str(weight.target).rpartition(".")
+            owner, name = self.root.get_submodule(path), self._free_name(f"{module}.weight")
+            place(self.root, name, getattr(owner, old))
+            delattr(owner, old)
+            weight.target = name
+        layer.meta.update(self._meta(layer))
 
     def buffer(self, value: Value) -> Value:
         """A constant as state that is not trained."""
@@ -206,6 +151,7 @@ class Builder:
 
     def _free_name(self, name: str) -> str:
         """A name like this one which a module can hold and does not yet."""
+        name = f"constants.{name}" if re.fullmatch(r"val_\d+", name) else name
         parts = [re.sub(r"\W", "_", part) for part in name.split(".") if part]
         clean = [
             part + "_" if hasattr(nn.Module, part) or part == "training" else part for part in parts

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsuke.nets.onnx_in.build import Builder, Operand, Size, Sizes, UnreadableError, Value
+from netsuke.nets.onnx_in.build import Builder
+from netsuke.nets.onnx_in.values import Operand, Size, Sizes, UnreadableError, Value
 
 Handler = Callable[[Builder, "Call"], Any]
 

@@ -12,12 +12,19 @@ from torch import Tensor, fx
 
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.graph import rebuilt
-from netsuke.nets.onnx_in import layers, moves, pointwise, shapes
-from netsuke.nets.onnx_in.build import Builder, Operand, UnreadableError, Value
+from netsuke.nets.onnx_in import images, layers, moves, pointwise, reductions, shapes
+from netsuke.nets.onnx_in.build import Builder
 from netsuke.nets.onnx_in.call import Call, Handler
 from netsuke.nets.onnx_in.file import File, first_line
+from netsuke.nets.onnx_in.values import Operand, UnreadableError, Value
 
-TABLE: dict[str, Handler] = {**layers.TABLE, **moves.TABLE, **pointwise.TABLE}
+TABLE: dict[str, Handler] = {
+    **images.TABLE,
+    **layers.TABLE,
+    **moves.TABLE,
+    **pointwise.TABLE,
+    **reductions.TABLE,
+}
 # Operations on data that take sizes as an argument, rather than compute on them.
 SIZED = ("Expand", "Reshape", "Resize", "Slice", "Tile")
 MAKERS = ("ConstantOfShape", "Range")  # of data from sizes

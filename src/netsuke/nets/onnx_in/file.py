@@ -50,9 +50,17 @@ class File:
         parts = []
         for at in range(0, count, step):
             feed = {n: t[at : at + step].numpy() for n, t in zip(names, inputs, strict=True)}
-            parts.append(self.session.run(None, feed))
+            parts.append(self._run(feed))
         whole = [np.concatenate(p) if len(p) > 1 else p[0] for p in zip(*parts, strict=True)]
         return [torch.from_numpy(np.asarray(a)) for a in whole]
+
+    def _run(self, feed: dict[str, Any]) -> list[Any]:
+        try:
+            return list(self.session.run(None, feed))
+        except Exception as error:  # onnxruntime's own classes share no base but Exception
+            raise NetsukeError(
+                f"{self.path}: onnxruntime cannot run it: {first_line(error)}"
+            ) from error
 
     def asked(self, names: Sequence[str]) -> "File":
         """The same file with these values as its outputs."""
@@ -86,7 +94,7 @@ def _session(path: Path, model: str | bytes) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes share no base but Exception
         raise NetsukeError(f"{path}: onnxruntime cannot open it: {first_line(error)}") from error
 

@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from netsuke.nets.onnx_in.build import Builder, UnreadableError, Value, aten
+from netsuke.nets.onnx_in.build import Builder, aten
 from netsuke.nets.onnx_in.call import Call, Handler
+from netsuke.nets.onnx_in.values import UnreadableError, Value
 
 CONV = (aten.conv1d.default, aten.conv2d.default, aten.conv3d.default)
 TRANSPOSED = (

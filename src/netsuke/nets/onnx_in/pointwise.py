@@ -7,8 +7,9 @@ from typing import Any
 import onnx
 import torch
 
-from netsuke.nets.onnx_in.build import Builder, UnreadableError, Value, aten
-from netsuke.nets.onnx_in.call import Call, Handler, plain
+from netsuke.nets.onnx_in.build import Builder, aten
+from netsuke.nets.onnx_in.call import Call, Handler
+from netsuke.nets.onnx_in.values import UnreadableError, Value
 
 TYPES: dict[int, torch.dtype] = {
     onnx.TensorProto.FLOAT: torch.float32,
@@ -69,7 +70,7 @@ def add(b: Builder, n: Call) -> Value:
     layer = x.node
     bare = layer is not None and layer.target is aten.linear.default and len(layer.args) == 2
     if layer is not None and bare and alone and y.constant and y.shape == x.shape[-1:]:
-        layer.args = (*layer.args, b.parameter(y).node)
+        b.add_bias(layer, y)
         return Value(tuple(t + y.first for t in x.seen), layer)
     return b.call(aten.add.Tensor, x, _scalar(x, y))
 
@@ -124,22 +125,6 @@ def prelu(b: Builder, n: Call) -> Value:
     return b.call(aten.prelu.default, x, b.parameter(slope, slope.first.reshape(-1), "flat"))
 
 
-def softmax(target: Any) -> Handler:
-    """Before opset 13 it is over all dimensions from ``axis`` on, flattened."""
-
-    def convert(b: Builder, n: Call) -> Value:
-        x = n.value(0)
-        axis = n.attr("axis", -1 if n.opset >= 13 else 1)
-        axis = axis + x.rank if axis < 0 else axis
-        if n.opset >= 13 or axis == x.rank - 1:
-            return b.call(target, x, axis)
-        flat = b.call(aten.flatten.using_ints, x, axis)
-        result = b.call(target, flat, axis)
-        return b.call(aten.reshape.default, result, [b.size(x, d) for d in range(x.rank)])
-
-    return convert
-
-
 def where(b: Builder, n: Call) -> Value:
     return b.call(aten.where.self, n.value(0), n.value(1), n.value(2))
 
@@ -152,38 +137,6 @@ def cast(b: Builder, n: Call) -> Value:
     return x if same else b.call(aten.to.dtype, x, TYPES[to])
 
 
-def reduction(target: Any) -> Handler:
-    """Over ``axes`` (an input since opset 13 or 18), over everything where there are none."""
-
-    def convert(b: Builder, n: Call) -> Value:
-        x = n.value(0)
-        axes = plain(n.ints(1, "axes"))
-        if not axes:
-            if n.attr("noop_with_empty_axes", 0):
-                return x
-            axes = list(range(x.rank))
-        return b.call(target, x, axes, bool(n.attr("keepdims", 1)))
-
-    return convert
-
-
-def l2(b: Builder, n: Call) -> Value:
-    x, axes = n.value(0), plain(n.ints(1, "axes"))
-    axes = axes or list(range(x.rank))
-    return b.call(aten.linalg_vector_norm.default, x, 2, axes, bool(n.attr("keepdims", 1)))
-
-
-def extreme(target: Any) -> Handler:
-    """The index of the largest or smallest along an axis."""
-
-    def convert(b: Builder, n: Call) -> Value:
-        if n.attr("select_last_index", 0):
-            raise UnreadableError("which takes the last of equal elements")
-        return b.call(target, n.value(0), n.attr("axis", 0), bool(n.attr("keepdims", 1)))
-
-    return convert
-
-
 def several(target: Any) -> Handler:
     """An operation of any number of tensors, two at a time."""
 
@@ -192,11 +145,6 @@ def several(target: Any) -> Handler:
         return functools.reduce(lambda x, y: b.call(target, x, y), values)
 
     return convert
-
-
-def einsum(b: Builder, n: Call) -> Value:
-    values = [n.value(i) for i in range(len(n.inputs))]
-    return b.call(aten.einsum.default, n.attr("equation"), values)
 
 
 def _scalar(x: Value, y: Value) -> Any:
@@ -213,29 +161,19 @@ def _with(target: Any, **defaults: Any) -> Handler:
 
 TABLE: dict[str, Handler] = {
     "Add": add,
-    "ArgMax": extreme(aten.argmax.default),
-    "ArgMin": extreme(aten.argmin.default),
     "Cast": cast,
     "Clip": clip,
     "Div": divide,
-    "Einsum": einsum,
     "Elu": _with(aten.elu.default, alpha=1.0),
     "Gelu": gelu,
     "HardSigmoid": hard_sigmoid,
     "LeakyRelu": _with(aten.leaky_relu.default, alpha=0.01),
-    "LogSoftmax": softmax(aten.log_softmax.int),
     "Max": several(aten.maximum.default),
     "Min": several(aten.minimum.default),
     "Mod": modulo,
     "Mul": commutative(aten.mul.Tensor),
     "PRelu": prelu,
     "Pow": power,
-    "ReduceL2": l2,
-    "ReduceMax": reduction(aten.amax.default),
-    "ReduceMean": reduction(aten.mean.dim),
-    "ReduceMin": reduction(aten.amin.default),
-    "ReduceSum": reduction(aten.sum.dim_IntList),
-    "Softmax": softmax(aten.softmax.int),
     "Sub": binary(aten.sub.Tensor),
     "Sum": several(aten.add.Tensor),
     "Where": where,

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from netsuke.nets.onnx_in.build import Builder, Operand, Size, Sizes, UnreadableError
+from netsuke.nets.onnx_in.build import Builder
 from netsuke.nets.onnx_in.call import Call, Handler, plain, sizes
+from netsuke.nets.onnx_in.values import Operand, Size, Sizes, UnreadableError
 
 
 def shape(b: Builder, n: Call) -> Any:

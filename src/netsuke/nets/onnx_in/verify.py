@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, fx
 
 from netsuke.core.errors import NetsukeError
-from netsuke.nets.onnx_in.build import Value
 from netsuke.nets.onnx_in.convert import convert
 from netsuke.nets.onnx_in.file import File
+from netsuke.nets.onnx_in.values import Value
 
 CLOSE = 1e-4  # of the largest output, or absolute for small outputs
 

@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import torch
-from onnxscript import opset21 as onnx
+from onnxscript import opset21
 from torch import Tensor
 from torch.fx import GraphModule
 
@@ -52,6 +52,10 @@ def translate_all(network: GraphModule, example: Sequence[Tensor]) -> ir.Model:
     return model
 
 
+onnx: Any = opset21
+"""Its annotations know no plain numbers."""
+
+
 def _quantize(x: Any, scale: Any, zero_point: Any, qmin: int, qmax: int, axis: int) -> Any:
     return onnx.DequantizeLinear(onnx.QuantizeLinear(x, scale, zero_point), scale, zero_point)
 
@@ -86,7 +90,11 @@ def _name_ports(model: ir.Model) -> None:
             value.shape = ir.Shape([BATCH, *value.shape[1:]])
 
 
-TABLE = {QUANTIZE: _quantize, DEQUANTIZE: _dequantize, torch.ops.aten.mean.dim: _mean}
+TABLE: dict[Any, Any] = {
+    QUANTIZE: _quantize,
+    DEQUANTIZE: _dequantize,
+    torch.ops.aten.mean.dim: _mean,
+}
 
 
 @contextlib.contextmanager

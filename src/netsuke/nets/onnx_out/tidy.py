@@ -69,10 +69,9 @@ def strip(model: ir.Model) -> None:
     for value in inner:
         if value not in ports:
             value.name = next(names)
+            value.type = value.shape = None  # else they are written out, for initializers once more
             if value.const_value is not None:
                 value.const_value.name = value.name
-            else:
-                value.type = value.shape = None  # else they are written out
     for node in graph:
         node.name = ""
 

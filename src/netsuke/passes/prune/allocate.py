@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from netsuke.core.goal import Goal
 from netsuke.nets.branches import Branch
 from netsuke.nets.rehearsal import Rehearsal
-from netsuke.passes.prune.space import Part, Plan, Space
+from netsuke.passes.prune.space import Part, Plan, Shares, Space
+
+NOTHING = 1e-9
+"""A step that gains nothing of what is asked for comes last."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,31 +34,32 @@ class Allocator:
         self._space, self._rehearsal, self._goal = space, rehearsal, goal
         self._moves: list[_Move] = []
         self._step = 0
+        self._damages: dict[Plan, float] = {}
 
-    def descend(self, plan: Plan, share: float) -> Plan:
-        """Go on from ``plan`` until ``share`` of the cost is left, or nothing more may leave."""
+    def descend(self, plan: Plan, wanted: Shares) -> Plan:
+        """Go on from ``plan`` until no more than these shares are left, or nothing more may leave."""
         damage = self._damage(plan)
         if not self._moves:
-            self._moves = self._first(plan, damage)
-        while self._space.share(plan) > share:
-            after = self._best(plan, damage, share)
+            self._moves = self._first(plan, damage, wanted)
+        while _needs(self._space.shares(plan), wanted):
+            after = self._best(plan, damage, wanted)
             if after is None:
                 return plan
             plan, damage = after, self._damage(after)
             self._step += 1
         return plan
 
-    def _first(self, plan: Plan, damage: float) -> list[_Move]:
+    def _first(self, plan: Plan, damage: float, wanted: Shares) -> list[_Move]:
         moves = []
         for part in self._goal.track(self._space.free, "looking for what can leave"):
             after = self._space.below(plan, part)
             if after is not None:
-                score = self._score(plan, after, damage, 0.0)
+                score = self._score(plan, after, damage, wanted)
                 moves.append(_Move(score, _name(part), self._step - 1, part))
         heapq.heapify(moves)
         return moves
 
-    def _best(self, plan: Plan, damage: float, share: float) -> Plan | None:
+    def _best(self, plan: Plan, damage: float, wanted: Shares) -> Plan | None:
         """The plan after the best step; None where there is none."""
         while self._moves:
             move = heapq.heappop(self._moves)
@@ -64,19 +68,30 @@ class Allocator:
                 continue
             fresh = move.age == self._step
             if not fresh:
-                move = replace(move, score=self._score(plan, after, damage, share), age=self._step)
+                move = replace(move, score=self._score(plan, after, damage, wanted), age=self._step)
             heapq.heappush(self._moves, move)
             if fresh:
                 return after
         return None
 
-    def _score(self, plan: Plan, after: Plan, damage: float, share: float) -> float:
-        """A gain beyond what is asked for counts for nothing."""
-        now = self._space.share(plan)
-        return (self._damage(after) - damage) / min(now - self._space.share(after), now - share)
+    def _score(self, plan: Plan, after: Plan, damage: float, wanted: Shares) -> float:
+        """Damage for what is gained, counted in shares of what is asked for and not beyond it."""
+        gain = 0.0
+        for now, then, goal in zip(
+            self._space.shares(plan), self._space.shares(after), wanted, strict=True
+        ):
+            if now > goal:
+                gain += (now - max(then, goal)) / (1 - goal)
+        return (self._damage(after) - damage) / max(gain, NOTHING)
 
     def _damage(self, plan: Plan) -> float:
-        return self._rehearsal.damage(self._space.keep(plan), plan.leaving)
+        if plan not in self._damages:
+            self._damages[plan] = self._rehearsal.damage(self._space.keep(plan), plan.leaving)
+        return self._damages[plan]
+
+
+def _needs(shares: Shares, wanted: Shares) -> bool:
+    return any(share > goal for share, goal in zip(shares, wanted, strict=True))
 
 
 def _name(part: Part) -> str:

@@ -11,7 +11,6 @@ from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.registry import named, nearest
 from netsuke.nets.branches import drop
-from netsuke.nets.groups import Group
 from netsuke.nets.importance import Criterion
 from netsuke.nets.rehearsal import Parts, Rehearsal, parts
 from netsuke.nets.surgery import cut
@@ -36,7 +35,8 @@ class Channels(Pass):
     """Remove whole channels and branches, the least damage first (Li et al., 2017; Molchanov et al., 2019).
 
     ratio: the share of the cost that leaves. cost: time on the goal's device (measured where the
-    goal has a clock), MACs, or parameters. criterion: which units of a group go first. branches:
+    goal has a clock), MACs, or parameters. parameters: the share of them that leaves at least, for
+    who must also get smaller. criterion: which units of a group go first. branches:
     whether whole residual branches may leave. epochs, lr, batch, temperature, soft: retraining with
     the original as teacher (``nets.train``); none without training data. protect: layers, or modules
     of layers, that stay as they are.
@@ -45,6 +45,7 @@ class Channels(Pass):
     name: ClassVar[str] = "prune.channels"
     ratio: Annotated[float, Range(0.05, 0.95)] = 0.3
     cost: Cost = "seconds"
+    parameters: Annotated[float, Range(0, 0.95)] = 0.0
     criterion: str = "taylor"
     branches: bool = True
     epochs: Annotated[int, Range(0, 1000)] = 6
@@ -63,13 +64,14 @@ class Channels(Pass):
         space = self._space(model, goal)
         if not space.free:
             reasons = protected(space.parts.groups, self.protect)
-            return "no channel can leave: " + ("; ".join(reasons[:3]) or "it has no layers to prune")
-        least = space.share(space.lowest())
-        if least > 1 - self.ratio:
-            return (
-                f"ratio {self.ratio:g} would empty a layer: at most {100 * (1 - least):.0f} % "
-                f"of the {self.cost} can leave"
+            return "no channel can leave: " + (
+                "; ".join(reasons[:3]) or "it has no layers to prune"
             )
+        asked = ((self.ratio, "ratio", self.cost), (self.parameters, "parameters", "parameters"))
+        for least, (share, field, what) in zip(space.shares(space.lowest()), asked, strict=True):
+            if least > 1 - share:
+                most = f"at most {100 * (1 - least):.0f} % of the {what} can leave"
+                return f"{field} = {share:g} would empty a layer: {most}"
         return None
 
     def apply(self, model: Model, goal: Goal) -> Model:
@@ -104,7 +106,8 @@ class Channels(Pass):
     def _space(self, model: Model, goal: Goal) -> Space:
         found = parts(model)
         self._check_names(found)
-        prices = Prices(model, found.groups, goal.device, self.cost)
+        costs: tuple[Cost, ...] = (self.cost, "parameters")
+        prices = tuple(Prices(model, found.groups, goal.device, cost) for cost in costs)
         every = Space(found, (*found.groups, *(found.branches if self.branches else ())), prices)
         movable = [p for p in every.free if not self._is_protected(p)]
         return Space(found, tuple(p for p in movable if every.below(every.whole, p)), prices)
@@ -117,7 +120,9 @@ class Channels(Pass):
         known |= {layer for layer, _ in found.groups.protected}
         for name in self.protect:
             if not any(_within(layer, name) for layer in known):
-                raise NetsukeError(f"prune.channels.protect: no layer {name!r}; {nearest(name, sorted(known))}")
+                raise NetsukeError(
+                    f"prune.channels.protect: no layer {name!r}; {nearest(name, sorted(known))}"
+                )
 
     def _choose(self, model: Model, space: Space, goal: Goal) -> tuple[Plan, tuple[str, ...]]:
         """The plan, and how its cost was found out."""
@@ -125,24 +130,24 @@ class Channels(Pass):
         allocator = Allocator(space, rehearsal, goal)
         if self.cost == "seconds" and goal.clock is not None:
             return self._by_clock(model, space, allocator, goal)
-        plan = allocator.descend(space.whole, 1 - self.ratio)
+        plan = allocator.descend(space.whole, (1 - self.ratio, 1 - self.parameters))
         how = "predicted" if self.cost == "seconds" else "counted"
-        return plan, (f"{100 * space.share(plan):.0f} % of the {self.cost} is left ({how})",)
+        return plan, (f"{100 * space.shares(plan)[0]:.0f} % of the {self.cost} is left ({how})",)
 
     def _by_clock(
         self, model: Model, space: Space, allocator: Allocator, goal: Goal
     ) -> tuple[Plan, tuple[str, ...]]:
         """Descend with caution, read the clock, correct the prediction, go on."""
         assert goal.clock is not None
-        whole, wanted = goal.clock(model), 1 - self.ratio
-        plan = allocator.descend(space.whole, 1 - CAUTION * self.ratio)
+        whole, wanted, weights = goal.clock(model), 1 - self.ratio, 1 - self.parameters
+        plan = allocator.descend(space.whole, (1 - CAUTION * self.ratio, weights))
         for reading in range(1, READINGS):
             measured = goal.clock(replace(model, network=_carved(model, space, plan))) / whole
             if measured <= wanted * SLACK or reading == READINGS - 1:
                 break
-            gone = 1 - space.share(plan)
+            gone = 1 - space.shares(plan)[0]
             target = 1 - gone * max(self.ratio / max(1 - measured, 1e-3), 1.02)
-            lower = allocator.descend(plan, target)
+            lower = allocator.descend(plan, (target, weights))
             if lower == plan:
                 break
             plan = lower

@@ -48,7 +48,11 @@ class Prices:
         if not op(node) or not shapes[node.name]:
             return 0
         work = macs(node, shapes, shapes[node.name]) / len(self.model.example[0])
-        return work if self.cost == "macs" else layer_seconds(self._layer(node, shapes, work), self.device)
+        return (
+            work
+            if self.cost == "macs"
+            else layer_seconds(self._layer(node, shapes, work), self.device)
+        )
 
     def _layer(self, node: Node, shapes: dict[str, Shape], work: float) -> Layer:
         """The node as a layer. Batch dimensions are the example's; what has none is a constant."""

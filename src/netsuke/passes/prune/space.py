@@ -24,15 +24,22 @@ class Plan:
 Part = Group | Branch
 
 
-class Space:
-    """All plans for a network. free: the groups that may get narrower, the branches that may leave."""
+Shares = tuple[float, ...]
 
-    def __init__(self, parts: Parts, free: tuple[Part, ...], prices: Prices) -> None:
+
+class Space:
+    """All plans for a network.
+
+    free: the groups that may get narrower, the branches that may leave. prices: what is to get less;
+    shares of them are what is left, in the same order.
+    """
+
+    def __init__(self, parts: Parts, free: tuple[Part, ...], prices: tuple[Prices, ...]) -> None:
         self.parts, self.free, self._prices = parts, free, prices
-        self.ladders = Ladders(parts.groups, prices.device.kernel_width)
+        self.ladders = Ladders(parts.groups, prices[0].device.kernel_width)
         self.whole = Plan(tuple(g.units for g in parts.groups))
         self._orders = [np.arange(g.units) for g in parts.groups]
-        self._price_of_whole = self.price(self.whole)
+        self._of_whole = self._price(self.whole)
 
     def order_by(self, scores: tuple[Scores, ...]) -> None:
         """From now on the units with the highest scores stay."""
@@ -43,17 +50,14 @@ class Space:
         pairs = zip(self.parts.groups, plan.widths, self._orders, strict=True)
         return {g.id: sorted(order[:n].tolist()) for g, n, order in pairs if n < g.units}
 
-    def price(self, plan: Plan) -> float:
-        return self._prices(self.keep(plan), plan.leaving)
-
-    def share(self, plan: Plan) -> float:
-        """What is left of the whole network's cost."""
-        return self.price(plan) / self._price_of_whole
+    def shares(self, plan: Plan) -> Shares:
+        """What is left of each of the whole network's costs."""
+        return tuple(p / w for p, w in zip(self._price(plan), self._of_whole, strict=True))
 
     def below(self, plan: Plan, part: Part) -> Plan | None:
         """The next plan with less of this part; None where there is none, or it gains nothing."""
-        price = self.price(plan)
-        return next((p for p in self._candidates(plan, part) if self.price(p) < price), None)
+        now = self._price(plan)
+        return next((p for p in self._candidates(plan, part) if _less(self._price(p), now)), None)
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
@@ -62,6 +66,10 @@ class Space:
             while (lower := self.below(plan, part)) is not None:
                 plan = lower
         return plan
+
+    def _price(self, plan: Plan) -> tuple[float, ...]:
+        keep = self.keep(plan)
+        return tuple(price(keep, plan.leaving) for price in self._prices)
 
     def _candidates(self, plan: Plan, part: Part) -> Iterator[Plan]:
         if isinstance(part, Branch):
@@ -73,3 +81,7 @@ class Space:
             lower = replace(plan, widths=widths)
             if not self.ladders.empties(self.keep(lower)):
                 yield lower
+
+
+def _less(after: tuple[float, ...], before: tuple[float, ...]) -> bool:
+    return any(a < b for a, b in zip(after, before, strict=True))

@@ -26,11 +26,15 @@ def summary(space: Space, plan: Plan, cost: str) -> str:
             steps[f"{len(member.unit)}→{now}"] += 1
     said = []
     if steps:
-        kinds = ", ".join(step for step, _ in steps.most_common(4)) + (" …" if len(steps) > 4 else "")
+        kinds = ", ".join(step for step, _ in steps.most_common(4)) + (
+            " …" if len(steps) > 4 else ""
+        )
         said.append(f"{sum(steps.values())} groups narrower ({kinds})")
     if plan.leaving:
         said.append("without " + ", ".join(sorted(b.name for b in plan.leaving)))
-    return f"−{100 * (1 - space.share(plan)):.0f} % of {cost}: {'; '.join(said) or 'nothing left'}"
+    share, weights = space.shares(plan)
+    gone = f"−{100 * (1 - share):.0f} % of {cost}, −{100 * (1 - weights):.0f} % of parameters"
+    return f"{gone}: {'; '.join(said) or 'nothing left'}"
 
 
 def changes(space: Space, plan: Plan) -> tuple[str, ...]:

@@ -12,10 +12,11 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.calibrate import Estimator, Ranges, calibrate
+from netsuke.nets.calibrate import calibrate
 from netsuke.nets.data import batches
 from netsuke.nets.place import Widths, is_quantized, left_float, place
 from netsuke.nets.quantizer import quantizers
+from netsuke.nets.ranges import Estimator, Ranges
 from netsuke.nets.roles import op, rounds
 
 REMEDIES: tuple[Estimator, ...] = ("average", "percentile", "minmax")

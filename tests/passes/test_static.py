@@ -1,0 +1,135 @@
+"""Post-training INT8 as a pass."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models import example
+from netsuke.core.errors import NetsukeError
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model
+from netsuke.core.passes import Pass
+from netsuke.core.task import Task, ready
+from netsuke.devices import device
+from netsuke.nets.capture import capture
+from netsuke.nets.costs import layers
+from netsuke.nets.place import is_quantized
+from netsuke.passes.quantize.static import Static
+from netsuke.testing import samples
+from netsuke.testing.passes import PassConformance
+
+
+class TestStatic(PassConformance):
+    @pytest.fixture
+    def plugin(self) -> Pass:
+        return Static()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return samples.network()
+
+
+@pytest.fixture(scope="module")
+def goal() -> Goal:
+    return samples.goal("pi4")
+
+
+def right(model: Model) -> float:
+    x, y = samples.images(512, 9)
+    with torch.no_grad():
+        return float((model.network.eval()(torch.from_numpy(x)).argmax(1).numpy() == y).mean())
+
+
+@pytest.mark.parametrize("estimator", ["mse", "average", "percentile", "minmax"])
+def test_int8_keeps_the_accuracy(model: Model, goal: Goal, estimator: str) -> None:
+    carved = Static(estimator=estimator).apply(model, goal)  # type: ignore[arg-type]
+    assert is_quantized(carved.network)
+    assert right(carved) >= right(model) - 0.01
+
+
+def test_it_says_what_it_did(model: Model, goal: Goal) -> None:
+    step = Static(samples=100).apply(model, goal).lineage[-1]
+    assert step.summary == "W8A8: 3 conv2d, 1 linear"
+    assert step.notes == ("ranges: mse on 100 samples",)
+
+
+def test_layers_have_their_true_bits(model: Model, goal: Goal) -> None:
+    found = {x.name: x for x in layers(Static(weights=4).apply(model, goal))}
+    assert (found["conv1"].weight_bits, found["conv1"].activation_bits) == (4, 8)
+
+
+def test_what_stays_float_is_named(goal: Goal) -> None:
+    module, (ids,) = example("encoder")
+    encoder = capture(module, (ids,))
+    rows = (np.random.default_rng(0).integers(0, 50, (40, 12)), np.zeros(40, np.int64))
+    goal = replace(goal, data=ready(Task(train=rows)))
+    notes = Static().apply(encoder, goal).lineage[-1].notes
+    assert [n for n in notes if n.startswith("float: layers.0 (models.py:")]
+
+
+def test_all_samples_are_used_up_to_the_limit(model: Model, goal: Goal) -> None:
+    seen: list[int] = []
+
+    class Watching:
+        def __call__(self, items, label):  # type: ignore[no-untyped-def]
+            for inputs in items:
+                seen.append(len(inputs[0]))
+                yield inputs
+
+    Static(samples=70).apply(model, replace(goal, track=Watching()))
+    assert sum(seen) == 70
+
+
+def test_a_loader_that_cannot_be_read_by_index_will_do(model: Model, goal: Goal) -> None:
+    class Loader:
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            return (samples.images(20, seed)[0] for seed in range(5))
+
+    data = ready(replace(samples.task(), calibrate=Loader()))
+    step = Static(samples=50).apply(model, replace(goal, data=data)).lineage[-1]
+    assert step.notes == ("ranges: mse on 50 samples",)
+
+
+def test_it_refuses_what_it_cannot_help(model: Model, goal: Goal) -> None:
+    assert Static().refuse(Static().apply(model, goal), goal) == "the model is quantized already"
+    activation = capture(nn.ReLU(), (torch.randn(2, 4),))
+    assert "no operation has an integer kernel" in str(Static().refuse(activation, goal))
+    float_only = replace(device("pi4"), formats={"fp32": 1e9})
+    assert "INT8" in str(Static().refuse(model, replace(goal, device=float_only)))
+
+
+def test_remedies_are_the_other_estimators() -> None:
+    tried = [r.settings()["estimator"] for r in Static(samples=64).remedies()]
+    assert tried == ["average", "percentile", "minmax"]
+    assert {r.settings()["samples"] for r in Static(samples=64).remedies()} == {64}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"estimator": "best"}, "estimator"),
+        ({"weights": 1}, "weights"),
+        ({"samples": 0}, "samples"),
+    ],
+)
+def test_settings_that_make_no_sense(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(NetsukeError, match=message):
+        Static(**settings)  # type: ignore[arg-type]
+
+
+def test_broken_calibration_data_is_an_error(model: Model, goal: Goal) -> None:
+    x = samples.images(64)[0].copy()
+    x[3] = np.nan
+    data = ready(replace(samples.task(), calibrate=x))
+    with pytest.raises(NetsukeError, match="calibrate: NaN or infinite"):
+        Static().apply(model, replace(goal, data=data))
+
+
+def test_calibration_data_of_another_shape_is_an_error(model: Model, goal: Goal) -> None:
+    data = ready(replace(samples.task(), calibrate=np.zeros((8, 1, 9, 9), np.float32)))
+    with pytest.raises(NetsukeError, match=r"calibrate: input 0 has shape \(1, 9, 9\)"):
+        Static().apply(model, replace(goal, data=data))

@@ -1,0 +1,81 @@
+"""Every plugin there is, held to what its kind promises."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netsuke.core.check import Check
+from netsuke.core.layer import Layer
+from netsuke.core.passes import Pass
+from netsuke.core.probe import Probe
+from netsuke.core.registry import registered
+from netsuke.core.runtime import Runtime
+from netsuke.testing import samples
+from netsuke.testing.checks import CheckConformance
+from netsuke.testing.passes import PassConformance
+from netsuke.testing.probes import ProbeConformance
+from netsuke.testing.runtimes import RuntimeConformance
+
+KINDS = {
+    Pass: ("netsuke.passes", {"prune.channels", "quantize.static"}),
+    Runtime: ("netsuke.runtimes", {"onnxruntime", "null"}),
+    Probe: ("netsuke.probes", {"size", "quality", "latency", "memory", "parity", "estimate"}),
+    Check: ("netsuke.checks", {"budget", "parity", "harm"}),
+}
+
+
+def plugins(kind: type) -> list:
+    package, _ = KINDS[kind]
+    return [pytest.param(made, id=name) for name, made in registered(kind, package).items()]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_all_that_ship_are_registered_and_so_tested_here(kind):
+    package, names = KINDS[kind]
+    assert names <= set(registered(kind, package))
+
+
+@pytest.mark.parametrize("kind", plugins(Pass))
+class TestPasses(PassConformance):
+    @pytest.fixture
+    def plugin(self, kind):
+        return kind()
+
+
+@pytest.mark.parametrize("kind", plugins(Runtime))
+class TestRuntimes(RuntimeConformance):
+    @pytest.fixture
+    def plugin(self, kind):
+        return kind()
+
+    @pytest.fixture(autouse=True)
+    def what_it_promises(self, kind, monkeypatch):
+        monkeypatch.setattr(self, "exact", kind.name != "null", raising=False)
+
+
+@pytest.mark.parametrize("kind", plugins(Probe))
+class TestProbes(ProbeConformance):
+    @pytest.fixture
+    def plugin(self, kind):
+        quick = {"latency": {"seconds": 0.3}, "memory": {"processes": 1}}
+        return kind(**quick.get(kind.name, {}))
+
+    @pytest.fixture
+    def goal(self):
+        # A device that is not here, so that there is something to estimate.
+        return samples.goal("pi4")
+
+    @pytest.fixture
+    def subject(self, tmp_path: Path, kind):
+        artifact = samples.classifier(tmp_path / "after.onnx", width=8, wrong=0.3)
+        layers = (Layer(name="conv", op="conv2d", weights=72, outputs=512, macs=4608),)
+        session = samples.OnnxSession(artifact.path)
+        return samples.subject(replace(artifact, layers=layers), simulate=session.run)
+
+
+@pytest.mark.parametrize("kind", plugins(Check))
+class TestChecks(CheckConformance):
+    @pytest.fixture
+    def plugin(self, kind):
+        return kind()
