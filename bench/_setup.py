@@ -51,8 +51,12 @@ def with_training(bench: Bench, rows: slice | None = None) -> Task:
     return replace(post_training(bench), train=load_train(bench).part(rows), augment=augment)
 
 
-def fit(bench: Bench, recipe: str, task: Task, name: str) -> Run:
-    """``netsuke.fit`` of ResNet-20 by a recipe's text, in a folder of its own, from the start."""
+def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") -> Run:
+    """``netsuke.fit`` of ResNet-20 by a recipe's text, in a folder of its own, from the start.
+
+    drop: what the gate allows on the validation images. The shared network was trained on them
+    (96.9 % there, 88.3 % on the test images), so a retrained one must be allowed to know them less.
+    """
     import netsuke
     from netsuke.core.recipe import read_recipe
     from netsuke.flow import Options
@@ -60,7 +64,13 @@ def fit(bench: Bench, recipe: str, task: Task, name: str) -> Run:
     # One of its own: two benches at once do not meet.
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=bench.folder("runs")))
     options = Options(name="resnet20", out=folder, fresh=True)
-    return netsuke.fit(network(bench), task, recipe=read_recipe(recipe), options=options)
+    return netsuke.fit(
+        network(bench),
+        task,
+        budget=netsuke.Budget(drop=drop),
+        recipe=read_recipe(recipe),
+        options=options,
+    )
 
 
 def fastest_fp32(bench: Bench, ours: Path, sample: np.ndarray) -> tuple[str, dict[str, Path]]:

@@ -68,7 +68,7 @@ def figure_2(bench: Bench) -> Figure:
 
     images = load_test(bench)
     task = with_training(bench)
-    run = fit(bench, SMALL.read_text("utf8"), task, "figure2")
+    run = fit(bench, SMALL.read_text("utf8"), task, "figure2", drop="12 pt")
     reference, floats = fastest_fp32(bench, run.baseline.path, images[0][:1])
     files = {"Netsuke": run.artifact.path, "dense control": control(bench, run, task), **floats}
     found = contest(files, reference, images, bench.count(ROUNDS, 2))

@@ -28,13 +28,13 @@ class LiveClock:
         device = self._bench.goal.device
         if not device.measured:
             return model_seconds(state.artifact.layers, device)
+        base = find(self._original.evidence, "cpu_p50", device.name)
+        assert base is not None, "the original is timed before any pass is tried"
+        if state.artifact.sha256 == self._original.artifact.sha256:
+            return base.value
         found = self._bench.measure(state, self._original, None, ("latency",))
         ratio = find(found, "speedup", device.name)
-        base = find(self._original.evidence, "cpu_p50", device.name)
-        if ratio is None or base is None:
-            raise NetsukeError(
-                "the machine is too busy to time a model; try again when it is quiet"
-            )
+        assert ratio is not None, "two different files have a ratio"
         return base.value / ratio.value
 
 

@@ -30,7 +30,7 @@ from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
-from netsuke.core.probe import Probe, Subject
+from netsuke.core.probe import Subject
 from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.registry import named, registered
 from netsuke.core.runtime import Runtime, Session
@@ -41,7 +41,7 @@ from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.journal import Journal, fingerprint
 from netsuke.record import Finished, Origin, write_run
-from netsuke.workbench import STEP_PROBES, State, Workbench, probe
+from netsuke.workbench import STEP_PROBES, State, Workbench, probe, probes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def measure(
     splits = ready(task or Task(test=(np.zeros(1), np.zeros(1))))
     watch = observer or Observer()
     goal = Goal(data=splits, device=find_device("local"), track=watch.track)
-    return probe(subject, beside, splits.test if task else None, goal)
+    return probe(probes().values(), subject, beside, splits.test if task else None, goal)
 
 
 def judge(
@@ -288,7 +288,7 @@ def _excess(state: State, goal: Goal) -> float:
 def _measured(bench: Workbench, original: State, state: State) -> Finished:
     """The final evidence. The test data is read here and nowhere else."""
     data, budget = bench.goal.data, bench.goal.budget
-    names = tuple(n for n in registered(Probe, "netsuke.probes") if n != "quality")
+    names = tuple(n for n in probes() if n != "quality")
     before = bench.measure(original, original, data.validate, names)
     after = bench.measure(state, original, data.validate, names)
     if data.test is not None:

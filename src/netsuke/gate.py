@@ -11,6 +11,7 @@ from typing import Any
 
 from netsuke.checks.harm import Harm, costs_quality
 from netsuke.clock import LiveClock
+from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.passes import Pass
 from netsuke.core.roofline import model_seconds
@@ -82,8 +83,12 @@ class Gate:
             seconds = time.monotonic() - start
             return Trial(tried=candidate, outcome="refused", reason=refusal, seconds=seconds)
         after = self._bench.state(candidate.apply(state.model, goal))
-        after = replace(after, evidence=self._evidence(after, state))
-        verdict = self._judge(after)
+        try:
+            after = replace(after, evidence=self._evidence(after, state))
+            verdict = self._judge(after)
+        except NetsukeError as error:
+            # The original was measured with the same data: what cannot be measured is the step's.
+            verdict = Verdict(outcome="fail", check="harm", reason=str(error))
         return Trial(
             tried=candidate,
             outcome="undone" if verdict.outcome == "fail" else "kept",

@@ -1,6 +1,6 @@
 """What the walk works with: a state of the model, and the place where states are made and measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,6 +35,8 @@ class Workbench:
     def __init__(self, goal: Goal, runtime: Runtime, drafts: Path, observer: Observer) -> None:
         self.goal, self.runtime, self.observer = goal, runtime, observer
         self._drafts, self._numbers = drafts, count()
+        # One of each for the whole walk: a probe may remember what it found out of the original.
+        self._probes = probes()
 
     def state(self, model: Model) -> State:
         """The model exported, nothing measured yet."""
@@ -44,8 +46,9 @@ class Workbench:
     def measure(
         self, state: State, beside: State, stream: Stream | None, names: tuple[str, ...] = ()
     ) -> tuple[Evidence, ...]:
-        """Evidence on ``state``, compared with the state ``beside`` it; see ``probe``."""
-        return probe(self._subject(state), self._subject(beside), stream, self.goal, names)
+        """Evidence on ``state``, compared with the state ``beside`` it; by the named probes, or all."""
+        used = [self._probes[name] for name in names or self._probes]
+        return probe(used, self._subject(state), self._subject(beside), stream, self.goal)
 
     def _subject(self, state: State) -> Subject:
         return Subject(
@@ -55,18 +58,18 @@ class Workbench:
         )
 
 
+def probes() -> dict[str, Probe]:
+    """One of every registered probe, by name."""
+    return {name: kind() for name, kind in registered(Probe, "netsuke.probes").items()}
+
+
 def probe(
-    subject: Subject,
-    beside: Subject,
-    stream: Stream | None,
-    goal: Goal,
-    names: tuple[str, ...] = (),
+    used: Iterable[Probe], subject: Subject, beside: Subject, stream: Stream | None, goal: Goal
 ) -> tuple[Evidence, ...]:
-    """Evidence of the named probes (all, when none is named) on the samples of ``stream``."""
-    probes = registered(Probe, "netsuke.probes")
+    """What these probes find out about ``subject``, on the samples of ``stream``."""
     found: list[Evidence] = []
-    for name in goal.track(names or tuple(probes), "measuring"):
-        found += probes[name]().measure(subject, beside, stream, goal)
+    for one in goal.track(used, "measuring"):
+        found += one.measure(subject, beside, stream, goal)
     return tuple(found)
 
 

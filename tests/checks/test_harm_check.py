@@ -2,7 +2,7 @@
 
 import pytest
 
-from netsuke.checks.harm import Harm
+from netsuke.checks.harm import Harm, costs_quality
 from netsuke.core.budget import Budget
 from netsuke.core.evidence import Evidence
 
@@ -50,7 +50,7 @@ def test_without_a_limit_one_point_may_be_lost_and_it_says_so():
     assert judge(step(drop=0.009)).outcome == "pass"
     verdict = judge(step(drop=0.011))
     assert verdict.outcome == "fail"
-    assert "1.00 pt, as no limit is set allowed" in verdict.reason
+    assert "1.00 pt allowed where no limit is set" in verdict.reason
 
 
 def test_a_gain_in_quality_is_no_harm():
@@ -106,3 +106,9 @@ def test_another_devices_speed_does_not_count():
 
 def test_evidence_on_no_step_says_nothing():
     assert Harm().judge((piece("drop", 0.5),), BOTH, "local") == ()
+
+
+def test_only_lost_quality_can_be_won_back_by_a_remedy():
+    assert costs_quality(step(drop=0.05), BOTH)
+    assert not costs_quality(step(speed=(0.5, 0.4, 0.6)), BOTH)
+    assert not costs_quality(step(drop=None), BOTH)

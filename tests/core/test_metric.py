@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -13,6 +13,7 @@ RNG = np.random.default_rng(0)
 LOGITS, LABELS = RNG.standard_normal((300, 5)), RNG.integers(5, size=300)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_accuracy_f1_and_top_k_agree_with_scikit_learn(seed):
     rng = np.random.default_rng(seed)
@@ -29,6 +30,7 @@ def test_accuracy_f1_and_top_k_agree_with_scikit_learn(seed):
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([1, 2]))
 def test_auc_agrees_with_scikit_learn_ties_included(seed, columns):
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
 """Quantities with units."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netsuke.core.errors import NetsukeError
@@ -72,6 +72,7 @@ def test_values_are_shown_for_people(value, unit, text):
     assert show(value, unit) == text
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([(k, u) for k, units in UNITS.items() for u in units]),
     st.floats(0, 1e6, allow_nan=False),

@@ -77,6 +77,21 @@ def test_an_error_in_the_datas_own_unit_drops_relative_to_the_originals(good, wo
     assert "relative" in find(found, "drop").note
 
 
+def test_the_baseline_is_run_once_for_the_same_samples(good, worse, goal):
+    opened = []
+
+    def counting(threads):
+        opened.append(threads)
+        return good.open(threads)
+
+    before, probe = replace(good, open=counting), Quality()
+    found = [probe.measure(worse, before, goal.data.test, goal) for _ in range(2)]
+    assert found[0] == found[1]
+    assert len(opened) == 1
+    probe.measure(worse, before, goal.data.validate, goal)
+    assert len(opened) == 2
+
+
 def test_without_labels_nothing_is_found(good, goal):
     assert Quality().measure(good, good, None, goal) == ()
     calibration = stream(samples.images(8)[0], "calibrate", labelled=False)

@@ -66,11 +66,13 @@ def _lost(drop: Evidence | None, budget: Budget) -> Finding:
     """Quality, by its estimate: a step is judged on validate, and the last word is the test's."""
     limits = budget.limits()
     limit = limits.get("drop", DEFAULT_DROP)
-    allowed = show(limit, "pt").lstrip("+") + ("" if "drop" in limits else ", as no limit is set")
+    allowed = f"{show(limit, 'pt').lstrip('+')} allowed"
+    if "drop" not in limits:
+        allowed += " where no limit is set"
     if drop is None:
         return Finding(None, "nothing is known of the quality it lost")
     lost = f"{show(drop.value, 'pt').lstrip('+')} of quality lost against the original"
-    return Finding(drop.value > limit, f"{lost}, {allowed} allowed")
+    return Finding(drop.value > limit, f"{lost}, {allowed}")
 
 
 def _slower(speed: Evidence | None, budget: Budget, device: str) -> Iterator[Finding]:

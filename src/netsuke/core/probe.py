@@ -16,9 +16,8 @@ from netsuke.core.runtime import Session
 class Subject:
     """What a probe may touch of one artifact.
 
-    open: loads it in its runtime with that many threads. command: the arguments that make
-    ``python -m netsuke.agent.child`` load and run it in a fresh process. simulate: the framework's
-    own outputs for a tuple of input arrays, None where only the file is at hand.
+    open: loads it in its runtime with that many threads. simulate: the framework's own outputs for a
+    tuple of input arrays, None where only the file is at hand.
     """
 
     artifact: Artifact

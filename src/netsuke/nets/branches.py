@@ -130,12 +130,8 @@ def add_gates(network: GraphModule, at: Iterable[Branch]) -> dict[Branch, str]:
 def _is_plain(node: Node) -> bool:
     """An addition of two different tensors, unscaled."""
     a, b = (*node.args, None, None)[:2]
-    return (
-        isinstance(a, Node)
-        and isinstance(b, Node)
-        and a is not b
-        and node.kwargs.get("alpha", 1) == 1
-    )
+    unscaled = bool(node.kwargs.get("alpha", 1) == 1)
+    return isinstance(a, Node) and isinstance(b, Node) and a is not b and unscaled
 
 
 def _cone(operand: Node, add: Node) -> set[Node]:

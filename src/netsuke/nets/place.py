@@ -7,7 +7,7 @@ as integers. What has no integer kernel, or would only be quantized to be dequan
 float, and ``left_float`` says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,7 +26,8 @@ from netsuke.nets.quantizer import (
     quantizers,
     write,
 )
-from netsuke.nets.roles import FREE_FLOAT, WEIGHTED, clips, follows, moves, op, rounds
+from netsuke.nets.roles import WEIGHTED, moves, op
+from netsuke.nets.sites import Sites
 
 PRODUCTS = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -54,7 +55,7 @@ def place(
     """
     widths = widths or Widths()
     network = fold_batchnorm(network)
-    sites = _Sites(network, graph.values(network, example))
+    sites = Sites(network, graph.values(network, example))
     for key, roots in sites.quantized().items():
         for root in roots:
             _after(network, root, key, Scheme(bits=widths.activations))
@@ -79,119 +80,14 @@ def is_quantized(network: GraphModule) -> bool:
 
 def _reads_quantizers(node: Node) -> bool:
     """Whether both factors of a product come off quantizers, moved or not."""
-    factors = [a for a in node.args[:2] if isinstance(a, Node)]
-    while any(moves(f) for f in factors):
-        factors = [f.args[0] if moves(f) else f for f in factors]  # type: ignore[misc]
-    return all(f.target is QUANTIZE for f in factors)
+    return all(_source(a).target is QUANTIZE for a in node.args[:2] if isinstance(a, Node))
 
 
-class _Sites:
-    """Values grouped by the encoding they must share, and the operations that run on integers."""
-
-    def __init__(self, network: GraphModule, values: Mapping[str, Tensor]) -> None:
-        self._values = values
-        self._parent: dict[Node, Node] = {}
-        self.nodes = list(network.graph.nodes)
-        self._join_moves()
-        self.integer = {n for n in self.nodes if rounds(n) or self._can_follow(n)}
-        self._settle()
-
-    def quantized(self) -> dict[str, list[Node]]:
-        """Key of an encoding → the nodes to put a quantizer behind."""
-        wanted = {self._site(i) for n in self.integer for i in self._operands(n)}
-        wanted |= {self._site(n) for n in self.integer if self._must_round(n)}
-        found: dict[Node, list[Node]] = {}
-        for node in self.nodes:
-            if self._is_root(node) and self._site(node) in wanted:
-                found.setdefault(self._site(node), []).append(node)
-        return {roots[0].name: roots for roots in found.values()}
-
-    def _join_moves(self) -> None:
-        for node in self.nodes:
-            if moves(node) or (clips(node) and not self._fuses(node)):
-                for value in self._operands(node):
-                    self._parent[self._site(node)] = self._site(value)
-            elif clips(node):
-                self._parent[self._site(node.all_input_nodes[0])] = self._site(node)
-
-    def _settle(self) -> None:
-        """Take out followers that would only turn floats into integers or integers into floats."""
-        changed = True
-        while changed:
-            idle = {n for n in self.integer if not rounds(n) and not self._pays(n)}
-            self.integer -= idle
-            changed = bool(idle)
-
-    def _pays(self, node: Node) -> bool:
-        """A follower pays when integers come in (small operands aside) and integers go on."""
-        big = self._numel(node)
-        if op(node) in ("add", "mul"):
-            large = [i for i in self._operands(node) if self._numel(i) >= big]
-            if not all(self._gives_integers(i) for i in large):
-                return False
-        elif not all(self._gives_integers(i) for i in self._operands(node)):
-            return False
-        return self._is_read_as_integers(node)
-
-    def _gives_integers(self, value: Node) -> bool:
-        """Whether every value of the site is there as integers anyway."""
-        return all(
-            n.op in ("placeholder", "get_attr") or self._producer(n) in self.integer
-            for n in self.nodes
-            if self._is_root(n) and self._site(n) is self._site(value)
-        )
-
-    def _is_read_as_integers(self, node: Node) -> bool:
-        site = self._site(node)
-        return any(self._site(i) is site for n in self.integer for i in self._operands(n))
-
-    def _must_round(self, node: Node) -> bool:
-        """Integer kernels other than products write integers, read as such or not."""
-        return op(node) not in FREE_FLOAT
-
-    def _can_follow(self, node: Node) -> bool:
-        inputs = self._operands(node)
-        return bool(inputs) and follows(node, self._values[inputs[0].name].dim())
-
-    def _is_root(self, node: Node) -> bool:
-        """Whether a quantizer stands behind this node if its site has one."""
-        if not self._is_float(node) or moves(node):
-            return False
-        users = list(node.users)
-        return not (len(users) == 1 and clips(users[0]) and self._fuses(users[0]))
-
-    def _fuses(self, clip: Node) -> bool:
-        """Whether the clip can go into the operation before it, which nothing else reads."""
-        before = clip.all_input_nodes[0]
-        computes = before.op == "call_function" and not moves(before)
-        return computes and len(before.users) == 1
-
-    def _producer(self, root: Node) -> Node:
-        """The operation behind its fused clips."""
-        while clips(root) and self._fuses(root):
-            root = root.all_input_nodes[0]
-        return root
-
-    def _operands(self, node: Node) -> list[Node]:
-        """The float values an operation computes with, its weight and bias left out."""
-        given = node.all_input_nodes
-        if op(node) in WEIGHTED:
-            given = given[:1]
-        return [n for n in given if self._is_float(n)]
-
-    def _is_float(self, node: Node) -> bool:
-        value = self._values.get(node.name)
-        if value is None:  # the pieces of a chunk, before they are picked
-            return moves(node)
-        return value.is_floating_point()
-
-    def _numel(self, node: Node) -> int:
-        return self._values[node.name].numel()
-
-    def _site(self, node: Node) -> Node:
-        while node in self._parent and self._parent[node] is not node:
-            node = self._parent[node]
-        return node
+def _source(value: Node) -> Node:
+    """Where a value that was only moved comes from."""
+    while moves(value):
+        value = value.all_input_nodes[0]
+    return value
 
 
 def _after(network: GraphModule, value: Node, key: str, scheme: Scheme) -> None:

@@ -21,6 +21,9 @@ MOVES = frozenset({
     "view", "view_as",
 })  # fmt: skip
 
+JOINS = frozenset({"cat", "concat", "concatenate", "stack"})
+"""Moves that bring several values into one."""
+
 WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
 """Operations of (input, weight, bias) with integer kernels; the weight's channels come first."""
 

@@ -6,11 +6,12 @@ What makes the figures hold on a machine that does other things too:
 - there are several sittings, each with both artifacts freshly loaded, because where a runtime
   happens to put its buffers moves the time of a call by a percent or two. What is claimed rests on
   how much sittings differ;
-- ratios are of process CPU time, which does not count the time others had the core;
-- rounds in which the thread was sent off its core, or the core was slower than it can be (another
-  program on its other half), are left out. What tells them is never the time of a call itself, so
-  slow calls of the model's own are kept;
-- where hardly a round is left, wall-clock times are refused: they would tell of the machine.
+- ratios are of process CPU time, which does not count the time others had the core, and of the
+  fastest tenth of the calls, which others slowed least;
+- for wall-clock times, blocks of calls are left out in which the thread was sent off its core, or
+  the core was slower than it can be (another program on its other half). What tells them is never
+  the time of a call itself, so slow calls of the model's own are kept;
+- where hardly a block is left, wall-clock times are refused: they would tell of the machine.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from netsuke.core.goal import Goal
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.statistics import Interval, median, quantile
 from netsuke.probes._core import pinned
-from netsuke.probes._rounds import FEWEST, Sitting, own, sittings, undisturbed
+from netsuke.probes._rounds import Sitting, ratio, sittings, undisturbed
 
 # Undisturbed blocks that wall-clock times need (half of all, where a model is slow and blocks few).
 FEWEST_BLOCKS = 20
@@ -63,12 +64,12 @@ def _count(given: list[Sitting]) -> int:
 
 def _enough(done: list[Sitting]) -> bool:
     """Whether wall-clock times tell of the model."""
-    return _count(own(done)) >= min(FEWEST_BLOCKS, _count(done) / 2)
+    return _count(undisturbed(done)) >= min(FEWEST_BLOCKS, _count(done) / 2)
 
 
 def _times(done: list[Sitting], seed: int) -> list[Evidence]:
     """The subject's own times; wall-clock ones only where enough of its blocks were undisturbed."""
-    kept = [s for s in own(done) if s]
+    kept = [s for s in undisturbed(done) if s]
     share = f"{_count(kept)} of {_count(done)} blocks were undisturbed"
     if not _enough(done):
         note = f"wall-clock latency refused: the machine is too busy ({share})"
@@ -87,15 +88,9 @@ def _quantile(given: list[Sitting], clock: int, share: float, seed: int) -> tupl
 
 
 def _speedup(done: list[Sitting]) -> Evidence:
-    """The median over sittings, of undisturbed rounds where they make enough sittings."""
-    kept = [s for s in undisturbed(done) if s]
-    enough = len(kept) >= FEWEST and _count(kept) >= min(FEWEST_BLOCKS, _count(done) / 2)
-    used = kept if enough else done
+    """The median of the sittings' ratios."""
     note = "CPU time of the one compared with / its own"
-    if not enough:
-        note += "; the machine was busy throughout"
-    middle = median([float(np.median([r.ratio for r in s])) for s in used])
-    return _evidence("speedup", middle, _count(used), "x", note)
+    return _evidence("speedup", median([ratio(s) for s in done]), _count(done), "x", note)
 
 
 def _evidence(what: str, value: Interval, samples: int, unit: str, note: str) -> Evidence:

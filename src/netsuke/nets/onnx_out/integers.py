@@ -29,6 +29,7 @@ KERNELS = frozenset({
     "Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "GlobalAveragePool", "AveragePool",
 })  # fmt: skip
 """Have a kernel on integers, where all they read was dequantized just before."""
+PRODUCTS = frozenset({"Gemm", "MatMul"})
 
 
 def on_integers(model: ir.Model) -> None:
@@ -41,13 +42,19 @@ def on_integers(model: ir.Model) -> None:
 
 
 def meant_for_integers(model: ir.Model) -> frozenset[str]:
-    """Names of the nodes whose operands are all integers, dequantized just before."""
+    """Names of the nodes that read integers, dequantized just before, and write integers (a product
+    may give its sum as it is)."""
     return frozenset(
         str(node.name)
         for node in model.graph
         if node.op_type in KERNELS
         and all(made_by(x, "DequantizeLinear") for x in node.inputs if x is not None)
+        and (node.op_type in PRODUCTS or _is_quantized(node.outputs[0]))
     )
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    return all(user.op_type == "QuantizeLinear" for user in value.consumers())
 
 
 def turn_constants(editor: Editor, node: ir.Node) -> None:

@@ -49,6 +49,15 @@ class Allocator:
             self._step += 1
         return plan
 
+    def climb(self, plan: Plan, wanted: Shares) -> Plan:
+        """Give back what need not leave: steps are coarse, and the last one may have gone too far."""
+        while True:
+            up = {p for part in self._space.free if (p := self._space.above(plan, part))}
+            fit = [p for p in up if not _needs(self._space.shares(p), wanted)]
+            if not fit:
+                return plan
+            plan = min(fit, key=lambda p: (self._damage(p), p.widths))
+
     def _first(self, plan: Plan, damage: float, wanted: Shares) -> list[_Move]:
         moves = []
         for part in self._goal.track(self._space.free, "looking for what can leave"):

@@ -24,14 +24,21 @@ class Ladders:
 
     def below(self, widths: tuple[int, ...], group_id: int) -> Iterator[int]:
         """Numbers of units, below the present one, that give the group's layer a good width."""
+        present = widths[group_id]
+        yield from (n for n in reversed(self._good(widths, group_id)) if n < present)
+
+    def above(self, widths: tuple[int, ...], group_id: int) -> Iterator[int]:
+        """The same upwards, as far as all of them."""
+        present = widths[group_id]
+        yield from (n for n in self._good(widths, group_id) if n > present)
+
+    def _good(self, widths: tuple[int, ...], group_id: int) -> list[int]:
         group = self._known.groups[group_id]
         member = main(group)
-        each = per_unit(group, member)
-        others = self._others(member, widths, group_id)
+        each, others = per_unit(group, member), self._others(member, widths, group_id)
         allowed = self._allowed(len(member.unit))
-        for units in range(widths[group_id] - 1, -1, -1):
-            if others + units * each in allowed:
-                yield units
+        good = [n for n in range(group.units) if others + n * each in allowed]
+        return [*good, group.units]
 
     def empties(self, keep: Mapping[int, Iterable[int]]) -> bool:
         """Whether some layer would be left without any channel."""

@@ -57,7 +57,14 @@ class Space:
     def below(self, plan: Plan, part: Part) -> Plan | None:
         """The next plan with less of this part; None where there is none, or it gains nothing."""
         now = self._price(plan)
-        return next((p for p in self._candidates(plan, part) if _less(self._price(p), now)), None)
+        return next((p for p in self._lower(plan, part) if _less(self._price(p), now)), None)
+
+    def above(self, plan: Plan, part: Part) -> Plan | None:
+        """The next plan with more of this part; None where all of it is there."""
+        if isinstance(part, Branch):
+            return replace(plan, leaving=plan.leaving - {part}) if part in plan.leaving else None
+        width = next(self.ladders.above(plan.widths, part.id), None)
+        return None if width is None else _with_width(plan, part.id, width)
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
@@ -71,16 +78,20 @@ class Space:
         keep = self.keep(plan)
         return tuple(price(keep, plan.leaving) for price in self._prices)
 
-    def _candidates(self, plan: Plan, part: Part) -> Iterator[Plan]:
+    def _lower(self, plan: Plan, part: Part) -> Iterator[Plan]:
         if isinstance(part, Branch):
             if part not in plan.leaving:
                 yield replace(plan, leaving=plan.leaving | {part})
             return
         for width in self.ladders.below(plan.widths, part.id):
-            widths = (*plan.widths[: part.id], width, *plan.widths[part.id + 1 :])
-            lower = replace(plan, widths=widths)
+            lower = _with_width(plan, part.id, width)
             if not self.ladders.empties(self.keep(lower)):
                 yield lower
+
+
+def _with_width(plan: Plan, group_id: int, width: int) -> Plan:
+    widths = (*plan.widths[:group_id], width, *plan.widths[group_id + 1 :])
+    return replace(plan, widths=widths)
 
 
 def _less(after: tuple[float, ...], before: tuple[float, ...]) -> bool:
