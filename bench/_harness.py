@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from netsuke.core.errors import NetsukeError
+
 ROOT = Path(__file__).resolve().parents[1]
 RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "≤": operator.le, ">": operator.gt, "≥": operator.ge,
@@ -151,6 +153,9 @@ def _run_one(name: str, number: int, function: Callable[[Bench], Figure], bench:
     except MissingDataError as error:
         print(f"{name} figure {number}: skipped: {error}", flush=True)
         return SKIPPED
+    except NetsukeError as error:
+        print(f"{name} figure {number}: unknown: {error}", flush=True)
+        return UNKNOWN
     line = as_line(name, number, figure, time.perf_counter() - start, bench.quick)
     print(table(name, number, figure, bench.quick))
     print(json.dumps(line, ensure_ascii=False), flush=True)

@@ -21,7 +21,7 @@ IMPORTANCES, SCOPES, ROUNDINGS = (
     ("global", "uniform", "inner"),
     (None, 8, 16),
 )
-ROUNDS = 4
+ROUNDS = 8
 
 
 @dataclass(frozen=True)

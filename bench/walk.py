@@ -5,12 +5,16 @@ same run, which is the faster of two files: Netsuke's own export and torch.onnx'
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench._data import load_test
-from bench._harness import ROOT, Bench, Claim, Figure, timed
+from bench._harness import ROOT, Bench, Claim, Figure, MissingDataError, timed
+
+if TYPE_CHECKING:
+    from bench._contest import Entry
+    from bench._timing import Timing
 
 ROUNDS = 40
 INT8 = '[[pass]]\nuse = "quantize.static"\n'
@@ -22,7 +26,6 @@ def figure_1(bench: Bench) -> Figure:
     from bench._contest import below, contest
     from bench._int8 import rivals
     from bench._setup import fastest_fp32, fit, post_training, run_facts
-    from bench._timing import compare
 
     images = load_test(bench)
     task = post_training(bench)
@@ -46,18 +49,26 @@ def figure_1(bench: Bench) -> Figure:
         "run": run_facts(run),
     }
     for tool in ("onnxruntime", "NNCF"):
-        mine = [name for name in theirs if name.startswith(tool)]
-        best = max(mine, key=lambda name: found[name].timing.ratio, default=None)
-        beside = None
-        if best:
-            pair = {"Netsuke": files["Netsuke"], best: files[best]}
-            beside = compare(pair, best, images[0][:1], bench.count(ROUNDS, 2))["Netsuke"]
-            details[f"beside {tool}"] = {"file": best, **beside.to_dict()}
+        beside = _beside(bench, tool, found, images[0][:1])
+        details[f"beside {tool}"] = beside and beside.to_dict()
         # Not slower as far as a run can tell: the interval reaches 1.
-        claims.append(
-            Claim(f"beside {tool}'s, upper end", beside.high if beside else None, "x", "≥", 1.0)
-        )
+        high = beside.high if beside else None
+        claims.append(Claim(f"beside {tool}'s, upper end", high, "x", "≥", 1.0))
     return Figure("INT8 post-training", tuple(claims), len(images[1]), details, tuple(notes))
+
+
+def _beside(
+    bench: Bench, tool: str, found: "Mapping[str, Entry]", sample: np.ndarray
+) -> "Timing | None":
+    """Netsuke's file timed against the tool's fastest alone; None where the tool is missing."""
+    from bench._timing import compare
+
+    mine = [name for name in found if name.startswith(tool)]
+    best = max(mine, key=lambda name: found[name].timing.ratio, default=None)
+    if best is None:
+        return None
+    pair = {name: found[name].path for name in ("Netsuke", best)}
+    return compare(pair, best, sample, bench.count(ROUNDS, 2))["Netsuke"]
 
 
 def figure_2(bench: Bench) -> Figure:
@@ -67,6 +78,8 @@ def figure_2(bench: Bench) -> Figure:
     from bench._setup import fastest_fp32, fit, run_facts, with_training
 
     images = load_test(bench)
+    if not SMALL.is_file():
+        raise MissingDataError(f"no {SMALL}, the recipe this figure runs")
     task = with_training(bench)
     run = fit(bench, SMALL.read_text("utf8"), task, "figure2", drop="12 pt")
     reference, floats = fastest_fp32(bench, run.baseline.path, images[0][:1])

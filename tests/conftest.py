@@ -34,6 +34,7 @@ def netsuke(
         with pytest.raises(SystemExit) as stop:
             main()
         seen = capsys.readouterr()
-        return Said(int(stop.value.code or 0), seen.out, seen.err)
+        code = stop.value.code
+        return Said(code if isinstance(code, int) else 0, seen.out, seen.err)
 
     return call

@@ -20,9 +20,12 @@ sys.path.insert(0, str(ROOT))
 from bench import _harness, _rivals, walk  # noqa: E402
 from bench._contest import below, contest  # noqa: E402
 from bench._data import augment, normalise  # noqa: E402
+from bench._demo import demo  # noqa: E402
 from bench._harness import Bench, Claim, Figure, MissingDataError  # noqa: E402
 from bench._pruned import bisect  # noqa: E402
 from bench._resnet import from_state, resnet, with_selects  # noqa: E402
+
+from netsuke.core.errors import NetsukeError  # noqa: E402
 
 FIELDS = {"area", "figure", "value", "unit", "limit", "holds", "samples", "seconds"}
 
@@ -118,6 +121,7 @@ def test_each_figure_is_a_table_and_a_line_of_json(
         ([figure(2.0), figure(0.5)], 1),
         ([figure(2.0), figure(None)], 3),
         ([figure(2.0), MissingDataError("no data")], 4),
+        ([figure(2.0), NetsukeError("the machine is too busy")], 3),
         ([figure(0.5), MissingDataError("no data")], 1),
     ],
 )
@@ -277,3 +281,31 @@ def test_a_rival_that_cannot_be_installed_is_missing(
         _rivals.RivalMissingError, match="nobody cannot be installed: .*no-such-rival"
     ):
         _rivals.rival("nobody", {}, tmp_path)
+
+
+MAKEFILE = """install:
+\t@mkdir -p examples/.cache && touch installed examples/.cache/digits.safetensors
+
+demo: installed
+\t@test ! -e examples/.cache/digits.safetensors
+\t@mkdir -p runs/digits-2 && echo '{"name": "digits-2"}' > runs/digits-2/report.json
+"""
+
+
+def test_the_demo_starts_from_nothing_and_its_own_run_is_read(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "runs" / "digits-1").mkdir(parents=True)
+    (tmp_path / "runs" / "digits-1" / "report.json").write_text("{}")
+    seconds, record, folder = demo(tmp_path)
+    assert record == {"name": "digits-2"}
+    assert folder == "digits-2"
+    assert seconds is not None
+    assert 0 < seconds < 10
+
+
+def test_a_demo_that_fails_is_unknown_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text("install:\n\ndemo:\n\t@echo out of luck >&2; exit 1\n")
+    seconds, record, note = demo(tmp_path)
+    assert seconds is None
+    assert record is None
+    assert "make demo exited 2 with 0 runs" in note

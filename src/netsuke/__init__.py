@@ -23,6 +23,7 @@ _HOME = {
     "load": "flow",
     "measure": "flow",
     "walk": "flow",
+    "weights": "intake",
 }
 __all__ = sorted([*_HOME, "__version__"])
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from netsuke.flow import load as load
     from netsuke.flow import measure as measure
     from netsuke.flow import walk as walk
+    from netsuke.intake import weights as weights
 
 
 def __getattr__(name: str) -> Any:

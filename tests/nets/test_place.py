@@ -92,6 +92,29 @@ def test_a_concatenation_has_one_encoding() -> None:
     assert len(set(keys)) == 3
 
 
+def test_a_concatenation_that_floats_read_leaves_its_parts_alone() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Parameter(torch.randn(1, 4, 1))
+            self.patch, self.norm, self.last = nn.Conv2d(3, 4, 4), nn.LayerNorm(4), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.patch(x).flatten(2)
+            y = torch.cat((self.first.expand(x.shape[0], -1, -1), y), 2).transpose(1, 2)
+            return self.last(self.norm(y))
+
+    network = placed(Tokens(), IMAGE)
+    assert behind(network) == ["input", "conv2d", "layer_norm"]
+    assert not any("first" in q.key for q in quantizers(network))
+
+
+def test_silu_is_a_product_of_integers() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SiLU(), nn.Conv2d(4, 4, 1))
+    network = placed(module, IMAGE)
+    assert behind(network) == ["input", "conv2d", "sigmoid", "mul", "conv2d"]
+
+
 def test_an_activation_that_cannot_fuse_shares_the_encoding_of_its_input() -> None:
     class Late(nn.Module):
         def __init__(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import captured, lively
+from models import captured
 from netsuke.core.data import Batch, Stream, stream
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError

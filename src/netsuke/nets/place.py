@@ -55,6 +55,7 @@ def place(
     """
     widths = widths or Widths()
     network = fold_batchnorm(network)
+    _split_silu(network)
     sites = Sites(network, graph.values(network, example))
     for key, roots in sites.quantized().items():
         for root in roots:
@@ -88,6 +89,19 @@ def _source(value: Node) -> Node:
     while moves(value):
         value = value.all_input_nodes[0]
     return value
+
+
+def _split_silu(network: GraphModule) -> None:
+    """SiLU as the product it is: both its parts have integer kernels, the whole has none."""
+    for node in list(network.graph.nodes):
+        if op(node) == "silu":
+            x, aten = node.args[0], torch.ops.aten
+            with network.graph.inserting_before(node):
+                gate = network.graph.call_function(aten.sigmoid.default, (x,))
+                product = network.graph.call_function(aten.mul.Tensor, (x, gate))
+            gate.meta = product.meta = dict(node.meta)
+            node.replace_all_uses_with(product)
+            network.graph.erase_node(node)
 
 
 def _after(network: GraphModule, value: Node, key: str, scheme: Scheme) -> None:

@@ -40,7 +40,8 @@ FREE_FLOAT = frozenset({"linear", *PRODUCTS})
 
 def op(node: Node) -> str:
     """The plain name of the operation, in place or not: ``relu`` for ``relu_``."""
-    return graph.op(node).removesuffix("_")
+    name = graph.op(node)
+    return name if name.endswith("__") else name.removesuffix("_")
 
 
 def moves(node: Node) -> bool:

@@ -188,8 +188,11 @@ def _comparison(
 
 
 def _plain_change(what: str, old: Evidence | None, new: Evidence | None) -> Fact:
-    comparable = what in RATIO_WORDS or (old or new) is None or (old or new).unit == "s"  # type: ignore[union-attr]
-    return ratio(what, old, new) if comparable else Fact(text="not compared")
+    """Two times taken apart make no ratio: the speed-up is of calls that took turns."""
+    one = new or old
+    if one is not None and one.unit == "s" and one.source == "measured":
+        return Fact(text="see CPU time")
+    return ratio(what, old, new) if one is None or what in RATIO_WORDS else Fact(text="not compared")
 
 
 def _at(found: tuple[Evidence, ...], what: str, place: tuple[str, str] | None) -> Evidence | None:

@@ -15,12 +15,14 @@ from torch.fx import GraphModule, Node
 
 from netsuke.nets import graph
 from netsuke.nets.onnx_out import layers, moving, pointwise
-from netsuke.nets.onnx_out.build import Builder, Operation, Shape, UntranslatedError
+from netsuke.nets.onnx_out.build import OTHER, Builder, Operation, Shape, UntranslatedError
 from netsuke.nets.roles import op
 
 OPSET = 21
 IR_VERSION = 10
 BATCH = "batch"
+SIZES = frozenset({"sym_size", "operator.mul", "operator.add", "operator.sub", "operator.floordiv"})
+"""Computed sizes are not translated: shapes are known from running the network."""
 SMALL = 4096
 """Elements up to which a computed constant may be larger than what it is computed from."""
 
@@ -59,22 +61,23 @@ class _Translation:
         self._held = graph.values(network, example)
         self._shapes = _free_shapes(self._held, network, example)
         self._dtypes = {name: _dtype(t) for name, t in self._held.items()}
-        self._values: dict[Node, Any] = {}
+        self._values: dict[Node, Any] = {
+            node: self._port(node.name, node)
+            for node in network.graph.nodes
+            if node.op == "placeholder"
+        }
+        self._inputs: list[ir.Value] = list(self._values.values())
 
     def model(self) -> ir.Model:
-        inputs: list[ir.Value] = []
         outputs: list[ir.Value] = []
         for node in self._network.graph.nodes:
-            if node.op == "placeholder":
-                self._values[node] = self._port(node.name, node)
-                inputs.append(self._values[node])
-            elif node.op == "output":
+            if node.op == "output":
                 outputs = self._outputs(node.args[0])
-            else:
+            elif node.op != "placeholder" and op(node) not in SIZES:
                 self._values[node] = self._node(node)
         built = self._builder
         made = ir.Graph(
-            inputs, outputs, nodes=built.nodes, initializers=list(built.constants.values()),
+            self._inputs, outputs, nodes=built.nodes, initializers=list(built.constants.values()),
             opset_imports={"": OPSET}, name="n",
         )  # fmt: skip
         return ir.Model(made, ir_version=IR_VERSION)
@@ -85,28 +88,20 @@ class _Translation:
         name = op(node)
         if self._is_constant(node):
             return self._builder.constant(_array(self._held[node.name]))
-        if name in (
-            "sym_size",
-            "operator.mul",
-            "operator.add",
-            "operator.sub",
-            "operator.floordiv",
-        ):
-            return None  # a size: shapes are known from running the network
         if name not in TABLE:
             raise UntranslatedError(name)
         self._builder.at = graph.module_name(node) or node.name
         return TABLE[name](self._builder, self._operation(node))
 
     def _operation(self, node: Node) -> Operation:
-        return Operation(node, self._values, self._shapes, self._dtypes)
+        return Operation(node, self._inputs[0], self._values, self._shapes, self._dtypes)
 
     def _is_constant(self, node: Node) -> bool:
         """Whether the node can be computed now, and is not much larger than what it is made of."""
         inputs = node.all_input_nodes
         if node.name not in self._held or not all(self._is_known(i) for i in inputs):
             return False
-        if None in self._shapes[node.name] or "netsuke" in graph.op(node):
+        if {None, OTHER} & set(self._shapes[node.name]) or "netsuke" in graph.op(node):
             return False
         size = sum(self._held[i.name].numel() for i in inputs)
         return self._held[node.name].numel() <= max(size, SMALL)
@@ -119,11 +114,8 @@ class _Translation:
         """An input or output of the graph; its first dimension is the batch."""
         value = ir.Value(name=name)
         value.type = ir.TensorType(ir.DataType.from_numpy(self._dtypes[node.name]))
-        sizes = zip(self._shapes[node.name], self._held[node.name].shape, strict=True)
-        samples = len(self._example[0])
-        value.shape = ir.Shape(
-            [s if s is not None else BATCH if have == samples else None for s, have in sizes]
-        )
+        names: dict[int | None, str | None] = {None: BATCH, OTHER: None}
+        value.shape = ir.Shape([names.get(s, s) for s in self._shapes[node.name]])
         return value
 
     def _outputs(self, result: Any) -> list[ir.Value]:
@@ -141,10 +133,17 @@ class _Translation:
 def _free_shapes(
     held: Mapping[str, Tensor], network: GraphModule, example: Sequence[Tensor]
 ) -> dict[str, Shape]:
-    """The shape of every value, None where it is another for a batch of three."""
-    other = graph.shapes(network, [torch.cat((t, t))[:3] for t in example])
+    """The shape of every value, found by running the network with one sample more."""
+    count = len(example[0])
+    longer = graph.shapes(network, [torch.cat((t, t))[: count + 1] for t in example])
+
+    def free(size: int, other: int) -> int | None:
+        if size == other:
+            return size
+        return None if (size, other) == (count, count + 1) else OTHER
+
     return {
-        name: tuple(a if a == b else None for a, b in zip(t.shape, other[name], strict=True))
+        name: tuple(free(a, b) for a, b in zip(t.shape, longer[name], strict=True))
         for name, t in held.items()
     }
 

@@ -13,7 +13,8 @@ from netsuke.nets import graph
 from netsuke.nets.roles import op
 
 Shape = tuple[int | None, ...]
-"""Sizes of a value; None where it changes with the batch."""
+"""Sizes of a value: None where it is the batch, OTHER where it changes with it in another way."""
+OTHER = -1
 
 
 class UntranslatedError(Exception):
@@ -53,6 +54,15 @@ class Builder:
             self.constants[key] = value
         return self.constants[key]
 
+    def sizes(self, shape: Shape, given: ir.Value) -> ir.Value:
+        """A shape as a value, the batch read off ``given``, an input of the network."""
+        if OTHER in shape:
+            raise UntranslatedError("a size that is neither fixed nor the batch")
+        if None not in shape:
+            return self.ints([s or 0 for s in shape])
+        batch = self("Shape", given, start=0, end=1)
+        return self("Concat", *(batch if s is None else self.ints([s]) for s in shape), axis=0)
+
     def ints(self, values: Sequence[int]) -> ir.Value:
         """A 1-D int64 initializer: shapes, axes, pads."""
         return self.constant(np.array(values, dtype=np.int64))
@@ -62,10 +72,12 @@ class Builder:
 class Operation:
     """One ATen call under translation.
 
-    values: what each node of the network became. shapes, dtypes: of each node's value, by name.
+    first: the first input of the network. values: what each node of the network became. shapes,
+    dtypes: of each node's value, by name.
     """
 
     node: Node
+    first: ir.Value
     values: Mapping[Node, Any]
     shapes: Mapping[str, Shape]
     dtypes: Mapping[str, np.dtype[Any]]
@@ -91,7 +103,10 @@ class Operation:
 
     def shape_of(self, name: str) -> Shape:
         """The shape of a tensor argument."""
-        return self.shapes[graph.argument(self.node, name).name]
+        given = graph.argument(self.node, name)
+        if not isinstance(given, Node) or given.name not in self.shapes:
+            raise UntranslatedError(f"{name} is no tensor")
+        return self.shapes[given.name]
 
     def rank_of(self, name: str) -> int:
         return len(self.shape_of(name))
@@ -117,4 +132,8 @@ class Operation:
     def _given(self, argument: Any) -> Any:
         if isinstance(argument, list | tuple):
             return [self._given(a) for a in argument]
-        return self.values[argument] if isinstance(argument, Node) else argument
+        if not isinstance(argument, Node):
+            return argument
+        if argument not in self.values:
+            raise UntranslatedError("a computed size")
+        return self.values[argument]

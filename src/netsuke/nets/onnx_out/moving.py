@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from netsuke.nets.onnx_out.build import Builder, Operation, UntranslatedError
+from netsuke.nets import graph
+from netsuke.nets.onnx_out.build import OTHER, Builder, Operation, UntranslatedError
 
 FAR = 2**62
 """Beyond any size: ``x[a:]``."""
@@ -21,9 +22,10 @@ def _reshape(b: Builder, o: Operation) -> ir.Value:
     given = "self" if o["self"] is not None else "input"
     if o.shape_of(given) == o.shape:
         return o[given]
-    if o.shape.count(None) > 1:
+    wanted = [-1 if s in (None, OTHER) else s for s in o.shape]
+    if wanted.count(-1) > 1:
         raise UntranslatedError("several sizes change with the batch")
-    return b("Reshape", o[given], b.ints([-1 if s is None else s for s in o.shape]))
+    return b("Reshape", o[given], b.ints(wanted))
 
 
 def _permute(b: Builder, o: Operation) -> ir.Value:
@@ -88,6 +90,20 @@ def _unbind(b: Builder, o: Operation) -> Sequence[ir.Value]:
     return [b("Squeeze", p, b.ints([dim])) for p in parts]
 
 
+def _index(b: Builder, o: Operation) -> ir.Value:
+    """x[i, j, …] with tensors of whole numbers for the first dimensions."""
+    nodes = [n for n in graph.argument(o.node, "indices") if n is not None]
+    given = [o.values[n] for n in nodes]
+    if None in o["indices"][: len(nodes)] or any(o.dtypes[n.name] != np.int64 for n in nodes):
+        raise UntranslatedError("an index of this kind")
+    if len(given) == 1:
+        return b("Gather", o["self"], given[0], axis=0)
+    common = o.shape[: len(o.shape) - (o.rank_of("self") - len(given))]
+    sizes, last = b.sizes(common, o.first), b.ints([-1])
+    places = [b("Unsqueeze", b("Expand", i, sizes), last) for i in given]
+    return b("GatherND", o["self"], b("Concat", *places, axis=-1))
+
+
 def _pad(b: Builder, o: Operation) -> ir.Value:
     given = o["mode"] or "constant"
     modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -101,23 +117,53 @@ def _pad(b: Builder, o: Operation) -> ir.Value:
 
 def _expand(b: Builder, o: Operation) -> ir.Value:
     before = (1,) * (len(o.shape) - o.rank_of("self")) + tuple(o.shape_of("self"))
-    if any(
-        wanted is None and have is not None for have, wanted in zip(before, o.shape, strict=True)
-    ):
-        raise UntranslatedError("expands to the batch")
-    # 1 keeps the size there is
-    return b("Expand", o["self"], b.ints([1 if s is None else s for s in o.shape]))
+    pairs = zip(before, o.shape, strict=True)
+    wanted = tuple(1 if have == want else want for have, want in pairs)  # 1 keeps the size there is
+    if all(size == 1 for size in wanted) and len(wanted) == o.rank_of("self"):
+        return o["self"]
+    return b("Expand", o["self"], b.sizes(wanted, o.first))
+
+
+def _fill(b: Builder, o: Operation) -> ir.Value:
+    """A tensor of one number, as long as the batch."""
+    number = {"zeros": 0, "ones": 1}.get(o.name.removesuffix("_like").removeprefix("new_"))
+    if number is None:
+        number = o.static("fill_value")
+    sizes = b.sizes(o.shape, o.first)
+    return b("Expand", b.constant(np.array(number, o.dtype)), sizes)
+
+
+def _arange(b: Builder, o: Operation) -> ir.Value:
+    """0 … batch − 1; what is fixed has become a constant."""
+    if o["start"] or (o["step"] or 1) != 1 or o.shape != (None,) or o.dtype != np.int64:
+        raise UntranslatedError("a range that is not the batch's")
+    count = b("Squeeze", b.sizes(o.shape, o.first))
+    return b("Range", *(b.constant(np.array(0)), count, b.constant(np.array(1))))
 
 
 def _upsample_nearest(b: Builder, o: Operation) -> ir.Value:
     (h, w), (oh, ow) = o.shape_of("input" if o["input"] is not None else "self")[-2:], o.shape[-2:]
-    if None in (h, w) or oh % h or ow % w:  # type: ignore[operator]
+    if not h or not w or not oh or not ow or oh % h or ow % w:
         raise UntranslatedError("not a whole factor")
-    scales = b.constant(np.array([1, 1, oh / h, ow / w], np.float32))  # type: ignore[operator]
+    scales = b.constant(np.array([1, 1, oh / h, ow / w], np.float32))
     return b(
         "Resize", _nothing(b, o), None, scales, mode="nearest",
         coordinate_transformation_mode="asymmetric", nearest_mode="floor",
     )  # fmt: skip
+
+
+def _upsample_bilinear(b: Builder, o: Operation) -> ir.Value:
+    sizes = b.sizes(o.shape, o.first)
+    mode = "align_corners" if o["align_corners"] else "half_pixel"
+    return b(
+        "Resize",
+        _nothing(b, o),
+        None,
+        None,
+        sizes,
+        mode="linear",
+        coordinate_transformation_mode=mode,
+    )
 
 
 def _getitem(b: Builder, o: Operation) -> ir.Value:
@@ -125,6 +171,9 @@ def _getitem(b: Builder, o: Operation) -> ir.Value:
     return o.values[many][index]  # type: ignore[index]
 
 
+FILLS = (
+    "zeros", "ones", "full", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full",
+)  # fmt: skip
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **dict.fromkeys(
         ("alias", "clone", "contiguous", "detach", "dropout", "feature_dropout", "alpha_dropout"),
@@ -137,12 +186,16 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **dict.fromkeys(("transpose", "swapaxes", "t"), _transpose),
     "slice": _slice,
     "select": _select,
+    "index": _index,
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
     **dict.fromkeys(("chunk", "split", "split_with_sizes"), _split),
     "unbind": _unbind,
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     **dict.fromkeys(("expand", "expand_as"), _expand),
+    **dict.fromkeys(FILLS, _fill),
+    "arange": _arange,
+    "upsample_bilinear2d": _upsample_bilinear,
     "upsample_nearest2d": _upsample_nearest,
     "operator.getitem": _getitem,
 }

@@ -23,6 +23,42 @@ def _binary(kind: str) -> Callable[[Builder, Operation], ir.Value]:
     return translate
 
 
+def _comparison(kind: str, negated: bool = False) -> Callable[[Builder, Operation], ir.Value]:
+    def translate(b: Builder, o: Operation) -> ir.Value:
+        other = o["other"]
+        if not isinstance(other, ir.Value):
+            other = b.constant(np.array(other, o.dtype_of("self")))
+        elif o.dtype_of("other") != o.dtype_of("self"):
+            raise UntranslatedError("mixed types")
+        found = b(kind, o["self"], other)
+        return b("Not", found) if negated else found
+
+    return translate
+
+
+def _where(b: Builder, o: Operation) -> ir.Value:
+    return b("Where", o["condition"], _tensor(b, o, "self"), _tensor(b, o, "other"))
+
+
+def _masked_fill(b: Builder, o: Operation) -> ir.Value:
+    return b("Where", o["mask"], _tensor(b, o, "value"), o["self"])
+
+
+def _logical(kind: str) -> Callable[[Builder, Operation], ir.Value]:
+    def translate(b: Builder, o: Operation) -> ir.Value:
+        if o.dtype_of("self") != np.bool_ or o.dtype_of("other") != np.bool_:
+            raise UntranslatedError("bits of whole numbers")
+        return b(kind, o["self"], o["other"])
+
+    return translate
+
+
+def _not(b: Builder, o: Operation) -> ir.Value:
+    if o.dtype_of("self") != np.bool_:
+        raise UntranslatedError("bits of whole numbers")
+    return b("Not", o["self"])
+
+
 def _tensor(b: Builder, o: Operation, name: str) -> ir.Value:
     """An argument in the type of the result: a number becomes a constant, a tensor may be cast."""
     given = o[name]
@@ -94,6 +130,9 @@ def _cast(b: Builder, o: Operation) -> ir.Value:
 
 
 BINARY = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div"}
+COMPARISONS = {
+    "eq": "Equal", "lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual",
+}  # fmt: skip
 SAME = {
     "relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh", "exp": "Exp", "sqrt": "Sqrt", "neg": "Neg",
     "abs": "Abs", "log": "Log", "erf": "Erf", "reciprocal": "Reciprocal", "sin": "Sin", "cos": "Cos",
@@ -102,6 +141,13 @@ SAME = {
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **{name: _binary(kind) for name, kind in BINARY.items()},
     **{name: _same(kind) for name, kind in SAME.items()},
+    **{name: _comparison(kind) for name, kind in COMPARISONS.items()},
+    "ne": _comparison("Equal", negated=True),
+    "where": _where,
+    "masked_fill": _masked_fill,
+    **dict.fromkeys(("logical_and", "bitwise_and", "__and__"), _logical("And")),
+    **dict.fromkeys(("logical_or", "bitwise_or", "__or__"), _logical("Or")),
+    **dict.fromkeys(("logical_not", "bitwise_not"), _not),
     "hardsigmoid": _same("HardSigmoid", alpha=1 / 6, beta=0.5),
     "hardswish": _hardswish,
     "relu6": _relu6,

@@ -33,7 +33,8 @@ class Static(Pass):
     fused operations end (Jacob et al., 2018; Nagel et al., 2021). estimator: how a range is found;
     "mse" has the least square error, "average" the mean of the batches' extremes, "percentile"
     leaves out one value in 10,000 at each end, "minmax" nothing. samples: at most so many.
-    weights, activations: bits; fewer than 8 buy accuracy's loss but no speed from an 8-bit kernel.
+    weights, activations: bits; fewer than 8 are stored in 8 here, so they cost accuracy and buy nothing
+    yet but a simulation of it.
     """
 
     name: ClassVar[str] = "quantize.static"
