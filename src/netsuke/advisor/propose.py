@@ -14,6 +14,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.roofline import model_seconds
+from netsuke.probes.estimate import SPREAD
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
 # An exported graph's own bytes (names, shapes, scales), read off the exporter's files.
@@ -77,9 +78,11 @@ def _misses(option: Proposal, goal: Goal) -> list[str]:
     limits, misses = goal.budget.limits(), []
     if option.size > limits.get("size", float("inf")):
         misses.append(f"{show(option.size, 'B')} expected, {show(limits['size'], 'B')} allowed")
-    if option.seconds > limits.get("latency_p95", float("inf")):
+    # An estimate passes only when its whole range does; a measurement will speak for itself.
+    slowest = option.seconds * (1 if goal.device.measured else SPREAD)
+    if slowest > limits.get("latency_p95", float("inf")):
         misses.append(
-            f"{show(option.seconds, 's')} expected, {show(limits['latency_p95'], 's')} allowed"
+            f"up to {show(slowest, 's')} expected, {show(limits['latency_p95'], 's')} allowed"
         )
     return misses
 

@@ -41,10 +41,10 @@ class TrainPlan:
     """
 
     epochs: int = 3
-    lr: float = 0.05
+    lr: float = 0.02
     batch: int = 128
     temperature: float = 4.0
-    soft: float = 0.7
+    soft: float = 0.9
     weight_decay: float = 5e-4
     limit: int | None = None
     precision: str = "auto"

@@ -49,10 +49,10 @@ class Channels(Pass):
     criterion: str = "taylor"
     branches: bool = True
     epochs: Annotated[int, Range(0, 1000)] = 6
-    lr: Annotated[float, Range(1e-6, 10)] = 0.05
+    lr: Annotated[float, Range(1e-6, 10)] = 0.02
     batch: Annotated[int, Range(2, 65536)] = 128
     temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    soft: Annotated[float, Range(0, 1)] = 0.7
+    soft: Annotated[float, Range(0, 1)] = 0.9
     protect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
