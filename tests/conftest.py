@@ -14,19 +14,15 @@ import pytest
 
 from netsuke.cli import main
 from netsuke.probes.latency import Latency
-from netsuke.probes.memory import Memory
 
 
 @pytest.fixture(scope="session", autouse=True)
 def short_measurements() -> Iterator[None]:
     """Whole walks are tested for what they do, not for how tight their intervals are."""
-    shorter = {Latency: (0.4,), Memory: (1,)}
-    usual = {probe: probe.__init__.__defaults__ for probe in shorter}
-    for probe, defaults in shorter.items():
-        probe.__init__.__defaults__ = defaults
+    usual = Latency.__init__.__defaults__
+    Latency.__init__.__defaults__ = (0.4,)
     yield
-    for probe, defaults in usual.items():
-        probe.__init__.__defaults__ = defaults
+    Latency.__init__.__defaults__ = usual
 
 
 class Said(NamedTuple):

@@ -122,7 +122,9 @@ def test_an_onnx_operation_that_cannot_be_handled(netsuke: Callable, tmp_path: P
     node = helper.make_node("Bernoulli", ["x"], ["y"], name="coin")
     graph = helper.make_graph([node], "g", [x], [y])
     path = tmp_path / "odd.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path
+    )
     assert_refused(netsuke("inspect", path), "odd.onnx", "coin", "Bernoulli")
 
 

@@ -7,12 +7,13 @@ importance, and lets the widths of the stages differ freely.
 
 Request: state (safetensors), images and classes (npy, for Taylor's gradients), importance
 ("magnitude" | "taylor"), scope ("global" | "uniform" | "inner": global, residual stream left alone),
-round_to (int or null), ratios, folder. Reply: files (one state per ratio), version, seconds.
+round_to (int or null), iterative (one step a ratio, else each ratio at once), ratios, folder. Reply: files (one state per ratio), version, seconds.
 """
 
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +56,43 @@ def _cut(layer: Select, axis: int, idxs: list[int]) -> nn.Module:
     return layer
 
 
-def prune(request: dict[str, Any], gradients: dict[str, Tensor], ratio: float) -> ResNet:
+def prune(request: dict[str, Any], gradients: dict[str, Tensor]) -> Iterator[ResNet]:
+    """The network at each ratio: each from the original, or one on from the other (iterative)."""
+    if request["iterative"]:
+        net, pruner = _pruner(request, gradients, request["ratios"][-1], len(request["ratios"]))
+        for _ in request["ratios"]:
+            pruner.step()
+            yield net
+        return
+    for ratio in request["ratios"]:
+        net, pruner = _pruner(request, gradients, ratio, 1)
+        pruner.step()
+        yield net
+
+
+def _pruner(
+    request: dict[str, Any], gradients: dict[str, Tensor], ratio: float, steps: int
+) -> tuple[ResNet, tp.pruner.BasePruner]:
     net = with_selects(from_state(load_file(request["state"])))
     for name, parameter in net.named_parameters():
         parameter.grad = gradients.get(name)
-    pruner = tp.pruner.BasePruner(
+    return net, tp.pruner.BasePruner(
         net,
         torch.zeros(2, 3, 32, 32),
         importance=IMPORTANCE[request["importance"]](),
         global_pruning=request["scope"] != "uniform",
         pruning_ratio=ratio,
+        iterative_steps=steps,
+        # As many steps as ratios, at those ratios.
+        iterative_pruning_ratio_scheduler=lambda last, n: (
+            [0.0, *request["ratios"]] if n > 1 else [0.0, last]
+        ),
         # A layer emptied by a global threshold would cut the network in two.
         max_pruning_ratio=0.9,
         round_to=request["round_to"],
         ignored_layers=[net.linear, *(_stream(net) if request["scope"] == "inner" else [])],
         customized_pruners={Select: SelectPruner()},
     )
-    pruner.step()
-    net.zero_grad(set_to_none=True)
-    return net
 
 
 def _stream(net: ResNet) -> list[nn.Module]:
@@ -103,11 +122,9 @@ def main(asked: str, answered: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     start, files = time.perf_counter(), []
     found = gradients(request)
-    for ratio in request["ratios"]:
+    for ratio, net in zip(request["ratios"], prune(request, found), strict=True):
         path = folder / f"{ratio:.4f}.safetensors"
-        save_file(
-            {k: v.contiguous() for k, v in prune(request, found, ratio).state_dict().items()}, path
-        )
+        save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, path)
         files.append(str(path))
     reply = {"files": files, "version": tp.__version__, "seconds": time.perf_counter() - start}
     Path(answered).write_text(json.dumps(reply), "utf8")

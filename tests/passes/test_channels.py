@@ -34,7 +34,7 @@ DEVICE = Device(
 )  # fmt: skip
 
 
-def images(count: int, side: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def images(count: int, side: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Noise with a bright channel; the class says which."""
     draw = np.random.default_rng(seed)
     y = draw.integers(0, 3, count)
@@ -46,7 +46,7 @@ def images(count: int, side: int = 16, seed: int = 0) -> tuple[np.ndarray, np.nd
 @cache
 def small() -> Model:
     torch.manual_seed(0)
-    return capture(lively(ResNet(blocks=2, width=16, classes=3)), torch.randn(2, 3, 16, 16))
+    return capture(lively(ResNet(blocks=2, width=16, classes=3)), torch.randn(2, 3, 8, 8))
 
 
 def goal(device: Device = DEVICE, seed: int = 0, **more: Any) -> Goal:

@@ -192,7 +192,9 @@ def _plain_change(what: str, old: Evidence | None, new: Evidence | None) -> Fact
     one = new or old
     if one is not None and one.unit == "s" and one.source == "measured":
         return Fact(text="see CPU time")
-    return ratio(what, old, new) if one is None or what in RATIO_WORDS else Fact(text="not compared")
+    return (
+        ratio(what, old, new) if one is None or what in RATIO_WORDS else Fact(text="not compared")
+    )
 
 
 def _at(found: tuple[Evidence, ...], what: str, place: tuple[str, str] | None) -> Evidence | None:

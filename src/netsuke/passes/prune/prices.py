@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
-import numpy as np
 from torch import nn
 from torch.fx import Node
 
@@ -16,6 +16,7 @@ from netsuke.core.roofline import layer_seconds
 from netsuke.nets.branches import Branch
 from netsuke.nets.graph import argument, op, tensor_of
 from netsuke.nets.groups import Groups, Keep
+from netsuke.nets.labels import Axes
 from netsuke.nets.macs import macs
 
 Cost = Literal["seconds", "macs", "parameters"]
@@ -34,12 +35,26 @@ class Prices:
     def __call__(self, keep: Keep, leaving: Iterable[Branch]) -> float:
         gone = {name for b in leaving for name in (*b.nodes, b.add)}
         stays = self.known.stays(keep)
-        shapes = {name: _shape(axes, stays) for name, axes in self.known.axes.items()}
+        shapes = dict(self._whole)
+        for name, axes in self._changing.items():
+            shapes[name] = tuple(int(stays[units].sum()) for units in axes)
         return sum(
             self._node(node, shapes)
             for node in self.model.network.graph.nodes
             if node.name not in gone and node.name in shapes
         )
+
+    @cached_property
+    def _whole(self) -> dict[str, Shape]:
+        """Sizes of every tensor; () for what is none or several."""
+        axes = self.known.axes.items()
+        return {n: tuple(map(len, a)) if isinstance(a, tuple) else () for n, a in axes}
+
+    @cached_property
+    def _changing(self) -> dict[str, Axes]:
+        """The tensors that something can leave."""
+        axes = self.known.axes.items()
+        return {n: a for n, a in axes if isinstance(a, tuple) and any((u >= 0).any() for u in a)}
 
     def _node(self, node: Node, shapes: dict[str, Shape]) -> float:
         if self.cost == "parameters":
@@ -73,10 +88,3 @@ class Prices:
             weights=sum(math.prod(shapes[n.name]) for n in weights),
             channels=channels, groups=groups,
         )  # fmt: skip
-
-
-def _shape(axes: object, stays: np.ndarray) -> Shape:
-    """Sizes of what is left of a tensor; () for what is none or several."""
-    if not isinstance(axes, tuple):
-        return ()
-    return tuple(int(stays[units].sum()) for units in axes)

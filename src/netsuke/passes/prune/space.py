@@ -39,6 +39,7 @@ class Space:
         self.ladders = Ladders(parts.groups, prices[0].device.kernel_width)
         self.whole = Plan(tuple(g.units for g in parts.groups))
         self._orders = [np.arange(g.units) for g in parts.groups]
+        self._priced: dict[Plan, tuple[float, ...]] = {}
         self._of_whole = self._price(self.whole)
 
     def order_by(self, scores: tuple[Scores, ...]) -> None:
@@ -75,8 +76,10 @@ class Space:
         return plan
 
     def _price(self, plan: Plan) -> tuple[float, ...]:
-        keep = self.keep(plan)
-        return tuple(price(keep, plan.leaving) for price in self._prices)
+        if plan not in self._priced:
+            keep = self.keep(plan)
+            self._priced[plan] = tuple(price(keep, plan.leaving) for price in self._prices)
+        return self._priced[plan]
 
     def _lower(self, plan: Plan, part: Part) -> Iterator[Plan]:
         if isinstance(part, Branch):
