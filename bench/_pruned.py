@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,12 @@ class Variant:
     importance: str
     scope: str
     round_to: int | None
+    iterative: bool
 
     def __str__(self) -> str:
-        return f"{self.importance}, {self.scope}, " + (
-            f"rounded to {self.round_to}" if self.round_to else "not rounded"
+        rounded = f"rounded to {self.round_to}" if self.round_to else "not rounded"
+        return ", ".join(
+            (self.importance, self.scope, rounded, "in steps" if self.iterative else "at once")
         )
 
 
@@ -71,16 +73,9 @@ def prune_until(
 
     request: state, images and classes, as the rival's script takes them.
     """
-    home = folder / f"{variant.importance}-{variant.scope}-{variant.round_to}"
+    home = folder / str(variant).replace(", ", "-").replace(" ", "-")
     home.mkdir(parents=True, exist_ok=True)
-    asked = {
-        **request,
-        "importance": variant.importance,
-        "scope": variant.scope,
-        "round_to": variant.round_to,
-        "ratios": RATIOS,
-        "folder": str(home),
-    }
+    asked = {**request, **asdict(variant), "ratios": RATIOS, "folder": str(home)}
     files = [Path(name) for name in rival("torch_pruning", asked, home)["files"]]
     ratios, states = shrinking(files)
 

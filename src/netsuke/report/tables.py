@@ -192,9 +192,8 @@ def _plain_change(what: str, old: Evidence | None, new: Evidence | None) -> Fact
     one = new or old
     if one is not None and one.unit == "s" and one.source == "measured":
         return Fact(text="see CPU time")
-    return (
-        ratio(what, old, new) if one is None or what in RATIO_WORDS else Fact(text="not compared")
-    )
+    comparable = one is None or one.unit == "s" or what in RATIO_WORDS
+    return ratio(what, old, new) if comparable else Fact(text="not compared")
 
 
 def _at(found: tuple[Evidence, ...], what: str, place: tuple[str, str] | None) -> Evidence | None:
