@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SPEEDUP = 1.6
 FAIR = (
     "Torch-Pruning got its slice-and-pad shortcuts as modules it can cut (its customized_pruners), run as "
-    "1×1 convolutions; of its variants (scope, rounding), each pruned until measured as fast, the one best "
+    "1×1 convolutions; of its variants (scope, rounding, steps), each pruned until measured as fast, the one best "
     "on the validation images after the same retraining stands for an importance"
 )
 MORE = (0.385, 0.395, 0.405)
