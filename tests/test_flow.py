@@ -91,6 +91,13 @@ def test_a_replay_gives_the_same_artifact(run: store.Run, tmp_path: Path) -> Non
     assert again.artifact.sha256 == run.artifact.sha256
 
 
+def test_a_replay_of_a_later_proposal_keeps_its_steps(run: store.Run, tmp_path: Path) -> None:
+    steps = [{**s, "proposal": 1} for s in run.record["steps"]]
+    later = store.Run(run.folder, {**run.record, "steps": steps})
+    again = flow.replay(later, tiny.model(), tiny.task(), options(tmp_path / "again"))
+    assert (again.folder / "recipe.toml").read_text() == (run.folder / "recipe.toml").read_text()
+
+
 class KilledError(Exception):
     """Stands for a kill between two steps."""
 

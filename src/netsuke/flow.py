@@ -130,7 +130,6 @@ def advise(
 
 def inspect(model: Any, task: Task | None = None) -> tuple[Layer, ...]:
     """The layers of a model with what each costs. An ``.onnx`` path or a Model needs no task."""
-    from netsuke.core.task import ready
     from netsuke.nets.costs import layers
 
     return layers(take_model(model, None if task is None else ready(task), "model"))
@@ -184,7 +183,8 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     goal = take_goal(task, device, budget, options.seed, options.observer)
     taken = take_model(model, goal.data, options.name)
     target = options.out or store.next_folder(options.name)
-    trials = tuple(t for t in old.record["steps"] if t["outcome"] == "kept" and t["final"])
+    # What led to the final state is the only proposal of a replay.
+    trials = tuple({**t, "proposal": 0} for t in old.record["steps"] if t["final"])
     with _workbench(goal, options, target) as bench:
         original = state = _original(bench, taken)
         for trial in trials:

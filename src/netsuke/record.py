@@ -117,13 +117,14 @@ def _recipe(steps: list[dict[str, Any]]) -> str:
 
 
 def _manifest(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    files = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != "progress.json")
+    passing = ("progress.json", "manifest.json")
+    files = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in passing)
     return {
         "format": FORMAT,
         "name": record["name"],
         "created": record["created"],
         "seed": record["seed"],
-        "files": {n: sha256(folder / n) for n in files if n != "manifest.json" and n[0] != "."},
+        "files": {n: sha256(folder / n) for n in files if n[0] != "."},
         "lineage": [
             {
                 "name": s["name"],
