@@ -9,6 +9,7 @@ from torch.fx import GraphModule
 
 from models import example
 from netsuke.core.errors import NetsukeError
+from netsuke.core.scheme import Uniform
 from netsuke.nets.calibrate import calibrate, encode_weight
 from netsuke.nets.capture import capture
 from netsuke.nets.place import place
@@ -16,7 +17,6 @@ from netsuke.nets.quantizer import (
     BIAS_LIMIT,
     QUANTIZE,
     Quantizer,
-    Scheme,
     encode,
     quantize,
     quantizers,
@@ -55,17 +55,17 @@ def test_zeros_are_counted_as_zero() -> None:
 
 def test_what_each_estimator_estimates() -> None:
     histogram = seen(torch.tensor([-1.0, 2.0]), torch.tensor([-3.0, 4.0]))
-    assert Ranges("minmax").of(histogram, Scheme()) == (-3, 4)
-    assert Ranges("average").of(histogram, Scheme()) == (-2, 3)
+    assert Ranges("minmax").of(histogram, Uniform()) == (-3, 4)
+    assert Ranges("average").of(histogram, Uniform()) == (-2, 3)
     tails = seen(torch.cat((normal(), torch.tensor([-50.0, 80.0]))))
-    low, high = Ranges("percentile", 99).of(tails, Scheme())
+    low, high = Ranges("percentile", 99).of(tails, Uniform())
     assert (low, high) == (pytest.approx(-2.33, abs=0.15), pytest.approx(2.33, abs=0.15))
 
 
 def test_mse_finds_the_range_with_the_least_error() -> None:
     values = torch.cat((normal(50_000), torch.tensor([9.0])))
     for bits in (3, 4, 8):
-        scheme = Scheme(bits=bits)
+        scheme = Uniform(bits=bits)
         low, high = Ranges("mse").of(seen(values), scheme)
         found = _error(values, low, high, scheme)
         assert all(
@@ -75,7 +75,7 @@ def test_mse_finds_the_range_with_the_least_error() -> None:
         )
 
 
-def _error(values: Tensor, low: float, high: float, scheme: Scheme) -> float:
+def _error(values: Tensor, low: float, high: float, scheme: Uniform) -> float:
     made = encode(torch.tensor(low), torch.tensor(high), scheme)
     rounded = quantize(values, made.scale, made.zero_point, *scheme.limits, -1)
     return float((rounded - values).square().mean())
@@ -84,21 +84,21 @@ def _error(values: Tensor, low: float, high: float, scheme: Scheme) -> float:
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_order_of_batches_does_not_matter(estimator: Estimator) -> None:
     batches = [normal(999, i) * (i + 1) for i in range(4)]
-    forth = Ranges(estimator).of(seen(*batches), Scheme())
-    back = Ranges(estimator).of(seen(*batches[::-1]), Scheme())
+    forth = Ranges(estimator).of(seen(*batches), Uniform())
+    back = Ranges(estimator).of(seen(*batches[::-1]), Uniform())
     assert forth == pytest.approx(back, rel=0.02)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_one_far_outlier_leaves_a_range_that_can_be_encoded(estimator: Estimator) -> None:
-    low, high = Ranges(estimator).of(seen(torch.cat((normal(), torch.tensor([1e6])))), Scheme())
+    low, high = Ranges(estimator).of(seen(torch.cat((normal(), torch.tensor([1e6])))), Uniform())
     assert low <= 0 < high <= 1e6
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
 def test_weights_of_few_bits_are_clipped_where_it_pays(bits: int) -> None:
     weight = normal(4000).view(4, 10, 100)
-    scheme = Scheme(bits=bits, symmetric=True, axis=0)
+    scheme = Uniform(bits=bits, symmetric=True, axis=0)
     made = encode_weight(weight, scheme)
     plain = encode(-weight.abs().amax((1, 2)), weight.abs().amax((1, 2)), scheme)
     errors = [
@@ -110,7 +110,7 @@ def test_weights_of_few_bits_are_clipped_where_it_pays(bits: int) -> None:
 
 def test_eight_bit_weights_reach_their_extremes() -> None:
     weight = torch.tensor([[1.0, -12.7], [0.0, 0.0]])
-    made = encode_weight(weight, Scheme(symmetric=True, axis=0))
+    made = encode_weight(weight, Uniform(symmetric=True, axis=0))
     assert made.scale.tolist() == [pytest.approx(0.1), 1.0]
 
 

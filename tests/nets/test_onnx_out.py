@@ -25,7 +25,7 @@ from netsuke.nets.onnx_out import Exported, export_onnx
 from netsuke.nets.onnx_out.aten import translate
 from netsuke.nets.onnx_out.build import UntranslatedError
 from netsuke.nets.onnx_out.lower import lower
-from netsuke.nets.place import Widths, place
+from netsuke.nets.place import Plan, place
 
 
 @cache
@@ -43,8 +43,8 @@ def int8(name: str) -> Model:
     return quantized(captured(name))
 
 
-def quantized(model: Model, widths: Widths | None = None) -> Model:
-    network = place(model.network, model.example, widths)
+def quantized(model: Model, plan: Plan | None = None) -> Model:
+    network = place(model.network, model.example, plan)
     calibrate(network, [samples(model, 32)])
     return Model(network=network, example=model.example, name=model.name)
 
@@ -117,7 +117,7 @@ def test_an_int8_model_gives_what_was_simulated(name: str) -> None:
 
 @pytest.mark.parametrize(("weights", "activations"), [(4, 8), (8, 5), (3, 4)])
 def test_fewer_bits_give_what_was_simulated(weights: int, activations: int) -> None:
-    model = quantized(captured("mlp"), Widths(weights, activations))
+    model = quantized(captured("mlp"), Plan.of(weights, activations))
     inputs = samples(model, 64)
     (found,) = executed(export_onnx(model).content, inputs)
     np.testing.assert_allclose(found, simulated(model, inputs), atol=1e-5)

@@ -7,9 +7,10 @@ from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from models import example
+from netsuke.core.scheme import Uniform
 from netsuke.nets.capture import capture
 from netsuke.nets.graph import op
-from netsuke.nets.place import Widths, is_quantized, left_float, place
+from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.quantizer import quantizers
 
 
@@ -170,7 +171,22 @@ def test_a_computed_weight_leaves_its_convolution_in_float() -> None:
 @pytest.mark.parametrize(("bits", "limits"), [(4, (-7, 7)), (2, (-1, 1))])
 def test_widths(bits: int, limits: tuple[int, int]) -> None:
     model = capture(*example("mlp"))
-    network = place(model.network, model.example, Widths(weights=bits, activations=bits))
+    network = place(model.network, model.example, Plan.of(bits, bits))
     found = list(quantizers(network))
     assert {q.limits for q in found if q.constant and q.bits < 32} == {limits}
     assert {q.bits for q in found if not q.constant} == {bits}
+
+
+def test_a_layer_may_have_schemes_of_its_own() -> None:
+    model = capture(*example("mlp"))
+    weights = [n.args[1].target for n in model.network.graph.nodes if op(n) == "linear"]
+    last = str(weights[-1])
+    own = Plan(
+        weights=Uniform(bits=4, symmetric=True, axis=0),
+        activations=Uniform(bits=4),
+        own_weights={last: Uniform(symmetric=True, axis=0)},
+        own_inputs={last: Uniform()},
+    )
+    found = list(quantizers(place(model.network, model.example, own)))
+    assert [q.bits for q in found if q.constant and q.bits < 32] == [4] * (len(weights) - 1) + [8]
+    assert sorted(q.bits for q in found if not q.constant) == [4] * (len(weights) - 1) + [8]

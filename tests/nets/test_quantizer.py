@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
 from models import example
+from netsuke.core.scheme import Uniform
 from netsuke.nets.capture import capture
 from netsuke.nets.quantizer import (
     QUANTIZE,
     Encoding,
-    Scheme,
     encode,
     insert,
     quantize,
@@ -88,7 +88,7 @@ def test_it_is_a_well_behaved_operation_of_torch() -> None:
 def test_an_encoding_holds_zero_and_reaches_both_ends(
     a: float, b: float, bits: int, symmetric: bool
 ) -> None:
-    scheme = Scheme(bits=bits, symmetric=symmetric)
+    scheme = Uniform(bits=bits, symmetric=symmetric)
     low, high = torch.tensor(min(a, b)), torch.tensor(max(a, b))
     made = encode(low, high, scheme)
     arguments = (made.scale, made.zero_point, *scheme.limits, -1)
@@ -101,14 +101,14 @@ def test_an_encoding_holds_zero_and_reaches_both_ends(
 
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_a_range_of_width_zero_gets_a_scale_of_one(symmetric: bool) -> None:
-    made = encode(torch.zeros(2), torch.tensor([0.0, 1e-45]), Scheme(symmetric=symmetric, axis=0))
+    made = encode(torch.zeros(2), torch.tensor([0.0, 1e-45]), Uniform(symmetric=symmetric, axis=0))
     assert made.scale.tolist() == [1, 1]
     assert made.zero_point.tolist() == [0, 0]
 
 
 def test_limits() -> None:
-    assert Scheme(bits=8).limits == (0, 255)
-    assert Scheme(bits=4, symmetric=True).limits == (-7, 7)
+    assert Uniform(bits=8).limits == (0, 255)
+    assert Uniform(bits=4, symmetric=True).limits == (-7, 7)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def network() -> fx.GraphModule:
 def test_quantizers_of_one_key_share_an_encoding(network: fx.GraphModule) -> None:
     first = next(n for n in network.graph.nodes if n.op == "placeholder")
     write(network, "ends", Encoding(*whole(0.5, 7)))
-    last = insert(network, insert(network, first, "ends", Scheme()), "ends", Scheme(bits=4))
+    last = insert(network, insert(network, first, "ends", Uniform()), "ends", Uniform(bits=4))
     found = list(quantizers(network))
     assert [(q.key, q.bits, q.constant) for q in found] == [("ends", 8, False), ("ends", 4, False)]
     assert found[0].source is first

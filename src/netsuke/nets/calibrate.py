@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 
 from netsuke.core.errors import NetsukeError
+from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
 from netsuke.nets.quantizer import (
     BIAS_LIMIT,
     QUANTIZE,
     Encoding,
     Quantizer,
-    Scheme,
     encode,
     quantizers,
     read,
@@ -39,7 +39,7 @@ def calibrate(
     """
     ranges = ranges or Ranges()
     for key, seen in _observe(network, batches).items():
-        scheme = Scheme(bits=next(q.bits for q in quantizers(network) if q.key == key))
+        scheme = Uniform(bits=next(q.bits for q in quantizers(network) if q.key == key))
         low, high = ranges.of(seen, scheme)
         write(network, key, encode(torch.tensor(low), torch.tensor(high), scheme))
     encode_constants(network)
@@ -55,7 +55,7 @@ def encode_constants(network: GraphModule) -> None:
             _encode_bias(network, q)
 
 
-def encode_weight(weight: Tensor, scheme: Scheme) -> Encoding:
+def encode_weight(weight: Tensor, scheme: Uniform) -> Encoding:
     """The encoding of a weight, one scale for each channel of the scheme's axis."""
     rows = weight.detach().double().movedim(scheme.axis, 0).flatten(1)
     reach = rows.abs().amax(1)
@@ -140,5 +140,5 @@ def _value(network: GraphModule, q: Quantizer) -> Tensor:
     return value
 
 
-def _scheme(q: Quantizer) -> Scheme:
-    return Scheme(bits=q.bits, symmetric=q.limits[0] < 0, axis=q.axis)
+def _scheme(q: Quantizer) -> Uniform:
+    return Uniform(bits=q.bits, symmetric=q.limits[0] < 0, axis=q.axis)

@@ -7,20 +7,20 @@ as integers. What has no integer kernel, or would only be quantized to be dequan
 float, and ``left_float`` says so.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.quantizer import (
     BIAS_LIMIT,
     QUANTIZE,
     Encoding,
-    Scheme,
     insert,
     insert_raw,
     quantizers,
@@ -37,32 +37,47 @@ PRODUCTS = frozenset({
 """Operations that multiply and accumulate: what one expects a quantizer to reach."""
 
 
+WEIGHT, ACTIVATION = Uniform(symmetric=True, axis=0), Uniform()
+"""What onnxruntime's integer kernels take: a scale a channel, a scale a tensor."""
+
+
 @dataclass(frozen=True)
-class Widths:
-    """Bits of weights and of activations."""
+class Plan:
+    """Which scheme each tensor gets.
 
-    weights: int = 8
-    activations: int = 8
+    weights, activations: where nothing else is said. own_weights: a weight's name → its scheme.
+    own_inputs: a weight's name → the scheme of what its layer reads; where layers that read one
+    tensor differ, the one with the most bits.
+    """
+
+    weights: Uniform = WEIGHT
+    activations: Uniform = ACTIVATION
+    own_weights: Mapping[str, Uniform] = field(default_factory=dict)
+    own_inputs: Mapping[str, Uniform] = field(default_factory=dict)
+
+    @staticmethod
+    def of(weights: int = 8, activations: int = 8) -> "Plan":
+        """Every weight at so many bits, one scale a channel; every activation at so many."""
+        return Plan(Uniform(bits=weights, symmetric=True, axis=0), Uniform(bits=activations))
 
 
-def place(
-    network: GraphModule, example: Sequence[Tensor], widths: Widths | None = None
-) -> GraphModule:
+def place(network: GraphModule, example: Sequence[Tensor], plan: Plan | None = None) -> GraphModule:
     """A copy with BatchNorm folded and quantizers placed, their encodings still unset.
 
     example: inputs to learn shapes and types from. Parameters keep their names, except those of
     folded BatchNorm.
     """
-    widths = widths or Widths()
+    plan = plan or Plan()
     network = fold_batchnorm(network)
     _split_silu(network)
     sites = Sites(network, graph.values(network, example))
     for key, roots in sites.quantized().items():
+        scheme = _activation(sites, roots[0], plan)
         for root in roots:
-            _after(network, root, key, Scheme(bits=widths.activations))
+            _after(network, root, key, scheme)
     for node in list(network.graph.nodes):
         if node in sites.integer and op(node) in WEIGHTED:
-            _weights(network, node, widths)
+            _weights(network, node, plan)
     return graph.rebuilt(network)
 
 
@@ -104,17 +119,28 @@ def _split_silu(network: GraphModule) -> None:
             network.graph.erase_node(node)
 
 
-def _after(network: GraphModule, value: Node, key: str, scheme: Scheme) -> None:
+def _activation(sites: Sites, root: Node, plan: Plan) -> Uniform:
+    """The scheme of the encoding a root shares: the widest that the layers reading it ask for."""
+    wanted = []
+    for reader in sites.integer:
+        if op(reader) in WEIGHTED:
+            value, weight = reader.all_input_nodes[:2]
+            if sites.share(value, root):
+                wanted.append(plan.own_inputs.get(str(weight.target), plan.activations))
+    return max(wanted, key=lambda scheme: scheme.bits, default=plan.activations)
+
+
+def _after(network: GraphModule, value: Node, key: str, scheme: Uniform) -> None:
     """Put a quantizer behind a value; all that read it read the quantizer."""
     write(network, key, Encoding(torch.tensor(1.0), torch.tensor(0, dtype=torch.int32)))
     quantizer = insert(network, value, key, scheme)
     value.replace_all_uses_with(quantizer, delete_user_cb=lambda user: user is not quantizer)
 
 
-def _weights(network: GraphModule, node: Node, widths: Widths) -> None:
+def _weights(network: GraphModule, node: Node, plan: Plan) -> None:
     """Quantizers for a weight (symmetric, per channel) and the bias that joins its sums."""
     weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
-    scheme = Scheme(bits=widths.weights, symmetric=True, axis=0)
+    scheme = plan.own_weights.get(str(node.all_input_nodes[1].target), plan.weights)
     channels = len(graph.tensor_of(network, weight))  # type: ignore[arg-type]
     unset = Encoding(torch.ones(channels), torch.zeros(channels, dtype=torch.int32))
     key = f"{node.name}_weight"

@@ -14,31 +14,12 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from netsuke.core.scheme import Uniform
+
 HOME = "quantizers"
 """The submodule of a network that holds the buffers of its quantizers."""
 
 BIAS_LIMIT = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """What a tensor's integers look like.
-
-    bits: 2 to 8 (16 for activations that need it). symmetric: zero is the middle of a range that
-    leaves out the most negative integer, so that a weight and its negative cost the same. axis:
-    one scale for each index of this dimension; -1 for one scale in all.
-    """
-
-    bits: int = 8
-    symmetric: bool = False
-    axis: int = -1
-
-    @property
-    def limits(self) -> tuple[int, int]:
-        """The smallest and the largest integer."""
-        if self.symmetric:
-            return -(2 ** (self.bits - 1) - 1), 2 ** (self.bits - 1) - 1
-        return 0, 2**self.bits - 1
 
 
 @dataclass(frozen=True)
@@ -116,7 +97,7 @@ quantize.register_autograd(_gradient, setup_context=_keep)
 QUANTIZE = torch.ops.netsuke.quantize.default
 
 
-def encode(low: Tensor, high: Tensor, scheme: Scheme) -> Encoding:
+def encode(low: Tensor, high: Tensor, scheme: Uniform) -> Encoding:
     """The encoding that spans low … high, widened to hold zero exactly (padding must be exact).
 
     low, high: shape () or (channels,). A range of width zero gets a scale of one step a unit.
@@ -133,7 +114,7 @@ def encode(low: Tensor, high: Tensor, scheme: Scheme) -> Encoding:
     return Encoding(scale, zero_point.to(torch.int32))
 
 
-def insert(network: GraphModule, value: Node, key: str, scheme: Scheme) -> Node:
+def insert(network: GraphModule, value: Node, key: str, scheme: Uniform) -> Node:
     """A quantizer of ``value``, placed right after it; its users are left for the caller to redirect."""
     return insert_raw(network, value, key, scheme.limits, scheme.axis)
 

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from netsuke.nets.quantizer import Encoding, Scheme, encode
+from netsuke.core.scheme import Uniform
+from netsuke.nets.quantizer import Encoding, encode
 
 Estimator = Literal["minmax", "average", "percentile", "mse"]
 BINS = 4096
@@ -82,7 +83,7 @@ class Ranges:
     estimator: Estimator = "mse"
     percentile: float = PERCENTILE
 
-    def of(self, seen: Histogram, scheme: Scheme) -> tuple[float, float]:
+    def of(self, seen: Histogram, scheme: Uniform) -> tuple[float, float]:
         """(low, high) to encode."""
         if self.estimator == "minmax" or seen.width == 0:
             return seen.low, seen.high
@@ -102,7 +103,7 @@ def _percentile(seen: Histogram, percent: float) -> tuple[float, float]:
     return max(seen.low, min(low, -seen.width)), min(seen.high, max(high, seen.width))
 
 
-def _least_error(seen: Histogram, scheme: Scheme) -> tuple[float, float]:
+def _least_error(seen: Histogram, scheme: Uniform) -> tuple[float, float]:
     """The range whose encoding has the least mean square error, found by search (after Banner et
     al., 2019, who derive it for two distributions).
 
@@ -121,13 +122,13 @@ def _least_error(seen: Histogram, scheme: Scheme) -> tuple[float, float]:
     return float(best[0]), float(best[1])
 
 
-def _best(tried: Tensor, values: Tensor, counts: Tensor, scheme: Scheme) -> Tensor:
+def _best(tried: Tensor, values: Tensor, counts: Tensor, scheme: Uniform) -> Tensor:
     """The one of several (low, high) with the least error."""
     made = encode(tried[:, 0], tried[:, 1], scheme)
     return tried[int(_errors(values, counts, made, scheme).argmin())]
 
 
-def _errors(values: Tensor, counts: Tensor, tried: Encoding, scheme: Scheme) -> Tensor:
+def _errors(values: Tensor, counts: Tensor, tried: Encoding, scheme: Uniform) -> Tensor:
     """Total square error of each encoding tried."""
     qmin, qmax = scheme.limits
     scale, zero = tried.scale.double()[:, None], tried.zero_point[:, None]

@@ -36,6 +36,10 @@ class Sites:
         )
         return {roots[0].name: roots for roots in found if roots}
 
+    def share(self, one: Node, other: Node) -> bool:
+        """Whether two values share an encoding."""
+        return self._site(one) is self._site(other)
+
     def _group(self) -> None:
         """Sites, and what runs on integers with them."""
         self._parent.clear()

@@ -14,7 +14,7 @@ from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.nets.calibrate import calibrate
 from netsuke.nets.data import batches
-from netsuke.nets.place import Widths, is_quantized, left_float, place
+from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.quantizer import quantizers
 from netsuke.nets.ranges import Estimator, Ranges
 from netsuke.nets.roles import op, rounds
@@ -56,7 +56,7 @@ class Static(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where calibration data is missing, or NaN or infinite."""
-        network = place(model.network, model.example, Widths(self.weights, self.activations))
+        network = place(model.network, model.example, Plan.of(self.weights, self.activations))
         samples = _Samples(goal, self.samples, model)
         calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
         kinds = Counter(op(user) for q in quantizers(network) if q.constant and q.axis == 0
