@@ -13,6 +13,8 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
 from netsuke.core.observer import Observer
 from netsuke.core.recipe import read_recipe
+from netsuke.core.task import ready
+from netsuke.intake import take_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 import workload_tiny as tiny
@@ -89,6 +91,18 @@ def test_a_tampered_model_is_refused(run: store.Run, tmp_path: Path) -> None:
 def test_a_replay_gives_the_same_artifact(run: store.Run, tmp_path: Path) -> None:
     again = flow.replay(run, tiny.model(), tiny.task(), options(tmp_path / "again"))
     assert again.artifact.sha256 == run.artifact.sha256
+
+
+def test_a_replay_judges_by_the_device_as_it_was(run: store.Run, tmp_path: Path) -> None:
+    again = flow.replay(run, tiny.model(), tiny.task(), options(tmp_path / "again"))
+    assert again.record["device"] == run.record["device"]
+    assert again.record["device"]["formats"]["fp32"] > 0
+
+
+def test_data_in_double_precision_becomes_single() -> None:
+    x, y = tiny.arrays(64, 0)
+    task = netsuke.Task(validate=(x.astype(np.float64), y))
+    assert str(take_model(tiny.model(), ready(task), "tiny").example[0].dtype) == "torch.float32"
 
 
 def test_a_replay_of_a_later_proposal_keeps_its_steps(run: store.Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from netsuke.advisor.propose import propose
 from netsuke.clock import RecordedClock
 from netsuke.core.budget import Budget
 from netsuke.core.check import Check
-from netsuke.core.device import Device
+from netsuke.core.device import Device, recorded_device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.goal import Goal
@@ -178,7 +178,8 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     The same seed on the same machine gives the same artifact; raises NetsukeError where it does
     not, after the new run is written.
     """
-    budget, device = Budget(**old.record["budget"]), old.record["device"]["name"]
+    # The device as it was: this machine's rates are measured anew each time it is asked.
+    budget, device = Budget(**old.record["budget"]), recorded_device(old.record["device"])
     options = replace(options, seed=old.record["seed"])
     goal = take_goal(task, device, budget, options.seed, options.observer)
     taken = take_model(model, goal.data, options.name)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netsuke.core.budget import Budget
+from netsuke.core.data import Batch
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
@@ -57,14 +58,14 @@ def take_model(given: "nn.Module | Model | str | Path", splits: Splits | None, n
 
 
 def example_of(splits: Splits) -> tuple[Any, ...]:
-    """Two samples of the validation data as torch tensors, one tensor per input."""
-    import torch
+    """Two samples of the validation data as torch tensors, one tensor per input; floats as float32."""
+    from netsuke.nets.data import tensors
 
     batch = next(splits.validate.batches(size=2))
     if any(a.dtype == object for a in batch.inputs):
         raise NetsukeError(f"{splits.validate.field}: inputs are objects, not numbers of one shape")
-    pairs = (a[:2] if len(a) > 1 else np.repeat(a[:1], 2, axis=0) for a in batch.inputs)
-    return tuple(torch.from_numpy(np.array(a)) for a in pairs)
+    pairs = tuple(a[:2] if len(a) > 1 else np.repeat(a[:1], 2, axis=0) for a in batch.inputs)
+    return tensors(Batch(pairs, None), None, splits.validate.field)[0]
 
 
 def weights(module: "nn.Module", path: str | Path) -> "nn.Module":

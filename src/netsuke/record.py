@@ -77,7 +77,7 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
         "seed": goal.seed,
         "verdict": combine(finished.verdicts).to_dict(),
         "verdicts": [v.to_dict() for v in finished.verdicts],
-        "device": {"name": device.name, "title": device.title, "measured": device.measured},
+        "device": asdict(device),
         "budget": goal.budget.limits(),
         "metric": {"name": metric.name, "unit": metric.unit, "higher": metric.higher},
         "notes": list(goal.data.notes),

@@ -67,6 +67,14 @@ def read_device(path: Path) -> Device:
     return Device(name=path.stem, title=title, sources=sources, **values)
 
 
+def recorded_device(facts: Mapping[str, Any]) -> Device:
+    """The device that a run recorded. Raises NetsukeError where a fact is missing."""
+    try:
+        return Device(**{**facts, "runtimes": tuple(facts["runtimes"])})
+    except (KeyError, TypeError) as error:
+        raise NetsukeError(f"device: a run without all its facts ({error}); fit again") from error
+
+
 def _check(path: Path, values: Mapping[str, Any]) -> None:
     """Raise where a figure is not a number above zero (an overhead may be zero)."""
     figures = {k: values[k] for k in REQUIRED if k != "formats"}
