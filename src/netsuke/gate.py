@@ -47,6 +47,7 @@ class Trial:
             "seconds": round(self.seconds, 3),
             "summary": made.summary if made else "",
             "notes": list(made.notes) if made else [],
+            "table": dict(made.table) if made else {},
             "evidence": [e.to_dict() for e in self.state.evidence] if self.state else [],
             "layers": None if layers is None else [layer.to_dict() for layer in layers],
             "remedy": self.remedy,

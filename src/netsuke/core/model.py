@@ -7,12 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Which pass made a model, with which settings, and what it did, for the report."""
+    """Which pass made a model, with which settings, and what it did, for the report.
+
+    notes: words for a reader. table: what it found out, as JSON can hold it, for plots and scripts.
+    """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     notes: tuple[str, ...] = ()
+    table: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

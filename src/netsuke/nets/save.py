@@ -152,4 +152,5 @@ def _step(row: Mapping[str, Any]) -> Step:
         settings=row["settings"],
         summary=row["summary"],
         notes=tuple(row["notes"]),
+        table=row.get("table", {}),
     )
