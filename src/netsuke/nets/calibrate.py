@@ -50,6 +50,11 @@ def encode_constants(network: GraphModule) -> None:
     for q in quantizers(network):
         if q.constant and q.limits[1] != BIAS_LIMIT and q.axis >= 0:
             write(network, q.key, encode_weight(_value(network, q), _scheme(q)))
+    encode_biases(network)
+
+
+def encode_biases(network: GraphModule) -> None:
+    """Set the encodings of biases from those of the sums they join, which must be set."""
     for q in quantizers(network):
         if q.limits[1] == BIAS_LIMIT:
             _encode_bias(network, q)
