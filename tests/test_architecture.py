@@ -16,6 +16,7 @@ ROWS = (
     ("advisor", "report", "store"),
     ("passes", "runtimes", "links", "probes", "checks", "agent", "devices"),
     ("nets",),
+    ("packer",),
     ("core",),
 )
 # The walk is told in several files, and the command line in two: these rows may import within.
@@ -68,6 +69,7 @@ def test_the_rule_can_fail(tmp_path: Path) -> None:
         "import netsuke.report",
         "import netsuke.runtimes.onnxruntime",
         "import netsuke.agent.child",
+        "import netsuke.packer",
         "import netsuke.devices",
         "from netsuke.core.registry import registered; from netsuke.core.probe import Probe; "
         "registered(Probe, 'netsuke.probes')",

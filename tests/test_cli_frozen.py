@@ -17,6 +17,8 @@ FACE = {
     "measure": ["what", "--workload", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
     "report": ["run", "--markdown", "--json"],
+    "pack": ["model", "--out"],
+    "unpack": ["stored", "--out"],
     "list": ["folder", "--json"],
 }  # fmt: skip
 

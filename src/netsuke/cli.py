@@ -15,6 +15,7 @@ from netsuke import __version__, store
 from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence
+from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict, combine
 from netsuke.terminal import Terminal, evidence_table, headline, layer_table, verdict_line
 
@@ -214,6 +215,36 @@ def report(
         Terminal().out.print(f"  {found.folder / 'report.html'}")
 
 
+@app.command()
+def pack(
+    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The stored form [default: MODEL.nsk].")
+    ] = None,
+) -> None:
+    """Store an .onnx file in the bits its values need, without loss, as an .nsk file."""
+    from netsuke import packer
+
+    target = _other(model, out, ".nsk")
+    packer.pack(model, target)
+    _print_sizes(model, target)
+
+
+@app.command()
+def unpack(
+    stored: Annotated[Path, typer.Argument(metavar="MODEL", help="An .nsk file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The .onnx file [default: MODEL.onnx].")
+    ] = None,
+) -> None:
+    """Expand a stored .nsk file to the .onnx file it was made of, to the byte. Needs no torch."""
+    from netsuke import packer
+
+    target = _other(stored, out, ".onnx")
+    packer.unpack(stored, target)
+    _print_sizes(stored, target)
+
+
 @app.command("list")
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = store.ROOT,
@@ -291,6 +322,19 @@ def _budget(given: Any, size: str | None, latency: str | None, memory: str | Non
     }
     own = asdict(given.budget)
     return Budget(**{**own, **{k: v for k, v in options.items() if v is not None}})
+
+
+def _other(given: Path, out: Path | None, suffix: str) -> Path:
+    """Where to write: as told, else beside what was given."""
+    target = out or given.with_suffix(suffix)
+    if target.resolve() == given.resolve():
+        raise NetsukeError(f"{given}: would be overwritten; give another file with --out")
+    return target
+
+
+def _print_sizes(before: Path, after: Path) -> None:
+    sizes = [show(path.stat().st_size, "B") for path in (before, after)]
+    Terminal().out.print(f"  {escape(str(after))}   {sizes[0]} → {sizes[1]}")
 
 
 def _command() -> str:

@@ -1,0 +1,91 @@
+"""The values of one tensor as a codec sees them: whole numbers of so many bits, nothing else."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+WIDTHS = (4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is known of a block without its values. width: bits of an element, one of 4, 8, 16, 32
+    and 64. shape: of the tensor. size: bytes it takes in the ONNX file."""
+
+    width: int
+    shape: tuple[int, ...]
+    size: int
+
+    @property
+    def count(self) -> int:
+        """Elements; two of 4 bits to a byte, the spare half of a last one included."""
+        return self.size * 8 // self.width
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The unsigned integer that holds an element's bits."""
+        return np.dtype(f"<u{max(1, self.width // 8)}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the elements are as many as the shape says."""
+        return math.prod(self.shape) == self.count
+
+
+def elements(raw: bytes | memoryview, form: Form) -> Array:
+    """The bit patterns of a block's elements, as unsigned integers, one dimension."""
+    plain = np.frombuffer(raw, np.uint8)
+    if form.width == 4:
+        return np.stack([plain & 15, plain >> 4], axis=1).reshape(-1)
+    return plain.view(form.dtype)
+
+
+def raw_bytes(values: Array, form: Form) -> bytes:
+    """The opposite of ``elements``, for all of a block or a run of an even number of elements."""
+    if form.width == 4:
+        pairs = values.astype(np.uint8).reshape(-1, 2)
+        return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
+    return values.astype(form.dtype, copy=False).tobytes()
+
+
+def bits_for(count: int) -> int:
+    """Bits of a code that tells ``count`` values apart: 0 for one, 4 for 9 to 16."""
+    return (count - 1).bit_length()
+
+
+def pack_bits(codes: Array, bits: int) -> bytes:
+    """Codes of ``bits`` bits (0 to 32) one after the other, lowest bit first, the end padded."""
+    wide = np.ascontiguousarray(codes, "<u4").view(np.uint8).reshape(-1, 4)
+    parts = []
+    for start in range(0, len(wide), CHUNK):
+        loose = np.unpackbits(wide[start : start + CHUNK], axis=1, bitorder="little")
+        parts.append(np.packbits(loose[:, :bits].reshape(-1), bitorder="little").tobytes())
+    return b"".join(parts)
+
+
+def unpack_bits(packed: bytes | memoryview, bits: int, count: int) -> Array:
+    """The opposite of ``pack_bits``: ``count`` codes. Raises ValueError where there are too few bytes."""
+    plain = np.frombuffer(packed, np.uint8)
+    if len(plain) < packed_size(count, bits):
+        raise ValueError("its codes end early")
+    codes = np.zeros((count, 4), np.uint8)
+    for start in range(0, count if bits else 0, CHUNK):
+        here = min(CHUNK, count - start)
+        run = plain[start * bits // 8 : (start * bits + here * bits + 7) // 8]
+        loose = np.unpackbits(run, count=here * bits, bitorder="little").reshape(here, bits)
+        tight = np.packbits(loose, axis=1, bitorder="little")
+        codes[start : start + here, : tight.shape[1]] = tight
+    return codes.view("<u4").reshape(-1)
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Bytes that so many codes take."""
+    return (count * bits + 7) // 8
+
+
+CHUNK = 1 << 16
+"""Codes worked on at a time; a multiple of 8, so that every run starts at a byte."""
