@@ -62,6 +62,28 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
+View = Callable[[GraphModule], object]
+"""Puts a network into one of several states it can be in."""
+
+
+def _as_it_is(network: GraphModule, *_: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a training differs from the plain one.
+
+    before: called with the network and the share of the training that is done, before each step.
+    views: the states of the network that are judged, its first one last. each: number of the step →
+    the views that it trains together; their gradients add up.
+    """
+
+    before: Callable[[GraphModule, float], object] = _as_it_is
+    views: tuple[View, ...] = (_as_it_is,)
+    each: Callable[[int], tuple[View, ...]] = lambda _: (_as_it_is,)
+
+
 def train(
     network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
 ) -> GraphModule:
@@ -70,7 +92,11 @@ def train(
 
 
 def retrain(
-    network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
+    network: GraphModule,
+    teacher: GraphModule | None,
+    goal: Goal,
+    plan: TrainPlan,
+    way: Way | None = None,
 ) -> Trained:
     """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
 
@@ -83,7 +109,7 @@ def retrain(
     with _seeded(goal.seed):
         inputs = next(batches(goal.data.train, 2))[0]
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
-        run = _Run(clone(network), teacher, goal, plan, tempo)
+        run = _Run(clone(network), teacher, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
             if not run.epoch(epoch):
                 break
@@ -99,6 +125,7 @@ class _Run:
     goal: Goal
     plan: TrainPlan
     pace: Pace
+    way: Way
     scores: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     best: int = 0
@@ -111,7 +138,7 @@ class _Run:
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
         self.optimizer = _optimizer(self.network, self.plan)
         self._samples = _samples(self.goal.data.train, self.plan)
-        self._seen = 0
+        self._seen = self._steps = 0
         self._keep_if_best()
 
     def epoch(self, number: int) -> bool:
@@ -149,22 +176,33 @@ class _Run:
         if augment is not None:
             given = augment(*inputs)
             inputs = given if isinstance(given, tuple) else (given,)
-        loss = self._loss(self.pace.lay(inputs), target)
-        if not math.isfinite(loss.item()):
-            return False
+        progress = self._seen / (self._samples * self.plan.epochs)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.lr * _share(self._seen / (self._samples * self.plan.epochs))
+            group["lr"] = self.plan.lr * _share(progress)
+        self.way.before(self.network, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if not self._backward(self.pace.lay(inputs), target):
+            return False
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self.optimizer.step()
+        self._steps += 1
         return True
 
-    def _loss(self, inputs: Inputs, target: Tensor | None) -> Tensor:
+    def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
+        """Add up the gradients of this step's views; False where a loss is not finite."""
         theirs = None
         if self.teacher is not None:
             with torch.inference_mode(), self.pace.autocast():
                 theirs = _floats(self.teacher(*inputs))
+        for view in self.way.each(self._steps):
+            view(self.network)
+            loss = self._loss(inputs, theirs, target)
+            if not math.isfinite(loss.item()):
+                return False
+            loss.backward()
+        return True
+
+    def _loss(self, inputs: Inputs, theirs: Any, target: Tensor | None) -> Tensor:
         with self.pace.autocast():
             mine = self.network(*inputs)
         mine = _floats(mine)
@@ -178,12 +216,20 @@ class _Run:
     def _keep_if_best(self) -> None:
         """What is as good after less training is kept."""
         data = self.goal.data
-        score = evaluate(self.network, data.validate, data.metric)
+        score = self._score()
         self.scores.append(score)
         sign = 1 if data.metric.higher else -1
         if len(self.scores) == 1 or sign * score > sign * self.scores[self.best]:
             self.best = len(self.scores) - 1
             self._state = copy.deepcopy(self.network.state_dict())
+
+    def _score(self) -> float:
+        """The metric on validation, the mean over the views."""
+        data, scores = self.goal.data, []
+        for view in reversed(self.way.views):
+            view(self.network)
+            scores.append(evaluate(self.network, data.validate, data.metric))
+        return sum(scores) / len(scores)
 
 
 def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:

@@ -1,0 +1,29 @@
+"""The first and the last layers of a network: those that low precision hurts most."""
+
+from torch.fx import GraphModule, Node
+
+from netsuke.nets.roles import rounds
+
+
+def edges(network: GraphModule) -> frozenset[str]:
+    """Names of the weights of layers that have no other weighted layer before them, or none behind."""
+    nodes = list(network.graph.nodes)
+    before, behind = _beyond(nodes, forwards=True), _beyond(nodes[::-1], forwards=False)
+    return frozenset(
+        str(node.args[1].target)
+        for node in nodes
+        if rounds(node) and _weight(node) and (node not in before or node not in behind)
+    )
+
+
+def _beyond(nodes: list[Node], *, forwards: bool) -> set[Node]:
+    """The nodes that lie beyond some weighted layer, in the order given."""
+    found: set[Node] = set()
+    for node in nodes:
+        if node in found or rounds(node):
+            found.update(node.users if forwards else node.all_input_nodes)
+    return found
+
+
+def _weight(node: Node) -> bool:
+    return isinstance(node.args[1], Node) and node.args[1].op == "get_attr"

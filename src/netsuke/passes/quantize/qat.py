@@ -1,0 +1,139 @@
+"""Quantization-aware training."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
+
+from torch.fx import GraphModule
+
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model, Step
+from netsuke.core.passes import Pass, Range
+from netsuke.core.scheme import Uniform
+from netsuke.nets.calibrate import calibrate
+from netsuke.nets.edges import edges
+from netsuke.nets.graph import clone, rebuilt
+from netsuke.nets.place import Plan, is_quantized, left_float, place
+from netsuke.nets.qat import deployed, freeze, trainable
+from netsuke.nets.quantizer import quantizers
+from netsuke.nets.roles import rounds
+from netsuke.nets.samples import calibration
+from netsuke.nets.train import Trained, TrainPlan, Way, retrain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Qat(Pass):
+    """Train a network while its quantizers simulate low precision (Jacob et al., 2018), their step
+    sizes learned with it (LSQ: Esser et al., 2020).
+
+    It starts from the encodings found on ``samples`` of the calibration data, and learns from the
+    network as it came (``soft``, ``temperature``; Hinton et al., 2015). BatchNorm stays live while it
+    trains and is folded exactly at the end. A model that is quantized already, as by
+    ``quantize.mixed``, is trained with the bits it has.
+
+    weights, activations: bits. edge: bits of the first and the last layers and of what they read.
+    epochs, lr, weight_decay, batch: of the training. freeze: the share at its end in which step sizes
+    stand still. limit: samples an epoch, 0 for all.
+    """
+
+    name: ClassVar[str] = "quantize.qat"
+
+    weights: Annotated[int, Range(2, 8)] = 8
+    activations: Annotated[int, Range(2, 8)] = 8
+    edge: Annotated[int, Range(2, 8)] = 8
+    epochs: Annotated[int, Range(1, 1000)] = 5
+    lr: Annotated[float, Range(1e-6, 1)] = 0.02
+    soft: Annotated[float, Range(0, 1)] = 0.9
+    temperature: Annotated[float, Range(0.1, 100)] = 4.0
+    weight_decay: Annotated[float, Range(0, 1)] = 1e-4
+    freeze: Annotated[float, Range(0, 1)] = 0.2
+    samples: Annotated[int, Range(1, 100_000)] = 500
+    batch: Annotated[int, Range(2, 100_000)] = 128
+    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
+
+    def refuse(self, model: Model, goal: Goal) -> str | None:
+        """Where there is no training data, nothing to do, or no integer arithmetic."""
+        if goal.data.train is None:
+            return "needs training data (Task(train=…)); quantize.static needs none"
+        nodes = model.network.graph.nodes
+        if not is_quantized(model.network) and not any(map(rounds, nodes)):
+            return "no operation has an integer kernel (convolution, linear or matrix product)"
+        if "int8" not in goal.device.formats:
+            return f"{goal.device.title} has no INT8 arithmetic"
+        return None
+
+    def apply(self, model: Model, goal: Goal) -> Model:
+        """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
+        float_network, placed = self._start(model, goal)
+        prepared = trainable(placed, float_network, model.example)
+        trained = self._trained(prepared, float_network, goal)
+        network = deployed(trained.network, placed)
+        summary = f"{bits(placed)}, epoch {trained.best} of {self.epochs}"
+        step = Step(
+            name=self.name,
+            settings=self.settings(),
+            summary=summary,
+            notes=(
+                "validation by epoch, from 0: " + ", ".join(f"{s:.4g}" for s in trained.scores),
+                *trained.notes,
+                *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
+            ),
+        )
+        return model.then(network, step)
+
+    def remedies(self) -> tuple[Pass, ...]:
+        """Longer, at a lower rate; then at 8 bits."""
+        longer = replace(self, epochs=2 * self.epochs, lr=self.lr / 2)
+        wide = replace(self, weights=8, activations=8, edge=8)
+        return (longer,) if wide == self else (longer, wide)
+
+    def _start(self, model: Model, goal: Goal) -> tuple[GraphModule, GraphModule]:
+        """The float network, and the quantized one with its encodings from calibration."""
+        if is_quantized(model.network):
+            return without_quantizers(model.network), model.network
+        placed = place(model.network, model.example, self._plan(model.network))
+        samples = calibration(model, goal, self.samples)
+        calibrate(placed, goal.track(samples, "calibrating"))
+        return model.network, placed
+
+    def _plan(self, network: GraphModule) -> Plan:
+        """The edge's bits for the layers at both ends and what they read."""
+        weights, inputs = Plan.of(self.edge, self.edge).weights, Uniform(bits=self.edge)
+        ends = edges(network)
+        return replace(
+            Plan.of(self.weights, self.activations),
+            own_weights=dict.fromkeys(ends, weights),
+            own_inputs=dict.fromkeys(ends, inputs),
+        )
+
+    def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
+        plan = TrainPlan(
+            epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
+            temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
+        )  # fmt: skip
+
+        def before(network: GraphModule, progress: float) -> None:
+            if progress > 1 - self.freeze:
+                freeze(network)
+
+        return retrain(network, teacher if self.soft else None, goal, plan, Way(before=before))
+
+
+def bits(placed: GraphModule) -> str:
+    """``W4A4`` where all quantizers agree, else ``W2–8A8``."""
+    weights = sorted({q.bits for q in quantizers(placed) if q.constant and q.axis >= 0} - {32})
+    values = sorted({q.bits for q in quantizers(placed) if not q.constant})
+    return f"W{_range(weights)}A{_range(values)}"
+
+
+def _range(found: list[int]) -> str:
+    ends = dict.fromkeys((*found[:1], *found[-1:]))
+    return "–".join(map(str, ends)) or "32"
+
+
+def without_quantizers(network: GraphModule) -> GraphModule:
+    """A copy that computes in float."""
+    network = clone(network)
+    for q in list(quantizers(network)):
+        q.node.replace_all_uses_with(q.source)
+        network.graph.erase_node(q.node)
+    return rebuilt(network)
