@@ -225,6 +225,8 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor | tuple[Tensor, ...]], tuple[int
     "cast": (lambda x: x.to(torch.int64).to(torch.float32), (4,)),
     "log softmax": (lambda x: x.log_softmax(-1), (4, 5)),
     "mean of a row": (lambda x: x.mean(1), (4, 5)),
+    "sum of a row": (lambda x: x.sum(1), (4, 5)),
+    "sum of all": (lambda x: x.sum((1, 2), keepdim=True), (4, 5)),
     "mean kept": (lambda x: x.mean(-1, keepdim=True), (4, 5)),
     "mean of an image": (lambda x: x.mean((-1, -2)), (3, 4, 5)),
     "adaptive pool to 2": (lambda x: F.adaptive_avg_pool2d(x, 2), (3, 4, 6)),

@@ -149,6 +149,26 @@ def test_a_transformer_keeps_its_residual_stream_in_float() -> None:
     assert "models.py:" in left_float(network)[0]
 
 
+class Residual(nn.Module):
+    """A product beside the value it reads, as in a transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.dense = nn.LayerNorm(8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return y + F.gelu(self.dense(y))
+
+
+def test_what_computes_in_float_reads_the_float_before_the_quantizer() -> None:
+    network = placed(Residual(), torch.randn(2, 5, 8))
+    (total,) = (n for n in network.graph.nodes if op(n) == "add")
+    (product,) = (n for n in network.graph.nodes if op(n) == "linear")
+    assert [op(n) for n in total.all_input_nodes] == ["layer_norm", "gelu"]
+    assert op(product.all_input_nodes[0]) == "netsuke.quantize"
+
+
 def test_pools_that_give_the_output_stay_float() -> None:
     network = placed(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2)), IMAGE)
     assert behind(network) == ["input", "relu"]

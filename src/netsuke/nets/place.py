@@ -74,7 +74,7 @@ def place(network: GraphModule, example: Sequence[Tensor], plan: Plan | None = N
     for key, roots in sites.quantized().items():
         scheme = _activation(sites, roots[0], plan)
         for root in roots:
-            _after(network, root, key, scheme)
+            _after(network, sites, root, key, scheme)
     for node in list(network.graph.nodes):
         if node in sites.integer and op(node) in WEIGHTED:
             _weights(network, node, plan)
@@ -130,11 +130,13 @@ def _activation(sites: Sites, root: Node, plan: Plan) -> Uniform:
     return max(wanted, key=lambda scheme: scheme.bits, default=plan.activations)
 
 
-def _after(network: GraphModule, value: Node, key: str, scheme: Uniform) -> None:
-    """Put a quantizer behind a value; all that read it read the quantizer."""
+def _after(network: GraphModule, sites: Sites, value: Node, key: str, scheme: Uniform) -> None:
+    """Put a quantizer behind a value; all that read it read the quantizer, except that floats stay
+    as they are for what computes in float (a residual stream around products)."""
     write(network, key, Encoding(torch.tensor(1.0), torch.tensor(0, dtype=torch.int32)))
     quantizer = insert(network, value, key, scheme)
-    value.replace_all_uses_with(quantizer, delete_user_cb=lambda user: user is not quantizer)
+    kept = {quantizer, *sites.float_readers(value)}
+    value.replace_all_uses_with(quantizer, delete_user_cb=lambda user: user not in kept)
 
 
 def _weights(network: GraphModule, node: Node, plan: Plan) -> None:

@@ -40,6 +40,13 @@ class Sites:
         """Whether two values share an encoding."""
         return self._site(one) is self._site(other)
 
+    def float_readers(self, root: Node) -> list[Node]:
+        """What may read the value as it was before its quantizer: operations on floats, where the
+        value was a float anyway."""
+        if self._producer(root) in self.integer:
+            return []
+        return [u for u in root.users if not (u in self.integer or self._moves(u) or clips(u))]
+
     def _group(self) -> None:
         """Sites, and what runs on integers with them."""
         self._parent.clear()

@@ -155,6 +155,13 @@ def _mean(b: Builder, o: Operation) -> ir.Value:
     return pooled if o["keepdim"] else b("Squeeze", pooled, b.ints([2, 3]))
 
 
+def _sum(b: Builder, o: Operation) -> ir.Value:
+    if o["dtype"] is not None:
+        raise UntranslatedError("dtype")
+    axes = b.ints(sorted(o.dims("dim")) if o["dim"] else range(o.rank_of("self")))
+    return b("ReduceSum", o["self"], axes, keepdims=int(bool(o["keepdim"])))
+
+
 def _embedding(b: Builder, o: Operation) -> ir.Value:
     return b("Gather", o["weight"], o["indices"], axis=0)
 
@@ -190,6 +197,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), _avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive_avg_pool),
     "mean": _mean,
+    "sum": _sum,
     "embedding": _embedding,
     **dict.fromkeys(("softmax", "log_softmax"), _softmax),
 }
