@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from netsuke import store
+
 TINY = Path(__file__).parent / "workload_tiny.py"
 INT8 = '[[pass]]\nuse = "quantize.static"\nsamples = 64\n'
 
@@ -54,8 +56,7 @@ def test_a_run_can_be_judged_reported_measured_listed_and_replayed(
     again = netsuke("fit", "--replay", fitted, "--json")
     assert again.code == 0, again
     assert (
-        json.loads(again.out)["hashes"]
-        == json.loads((fitted / "report.json").read_text(encoding="utf8"))["hashes"]
+        json.loads(again.out)["final"]["artifact"]["sha256"] == store.hashes(fitted)["model.onnx"]
     )
 
 

@@ -20,7 +20,10 @@ from netsuke.testing.runtimes import RuntimeConformance
 KINDS = {
     Pass: ("netsuke.passes", {"prune.channels", "quantize.static"}),
     Runtime: ("netsuke.runtimes", {"onnxruntime", "null"}),
-    Probe: ("netsuke.probes", {"size", "quality", "latency", "memory", "parity", "estimate"}),
+    Probe: (
+        "netsuke.probes",
+        {"size", "stored", "quality", "latency", "memory", "parity", "estimate"},
+    ),
     Check: ("netsuke.checks", {"budget", "parity", "harm"}),
 }
 

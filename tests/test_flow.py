@@ -40,7 +40,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
 def test_a_run_folder_is_whole(run: store.Run) -> None:
     names = {p.name for p in run.folder.iterdir()}
     assert names == {
-        "model.onnx", "baseline.onnx", "recipe.toml", "evidence.json", "report.html", "report.md",
+        "model.onnx", "model.nsk", "baseline.onnx", "recipe.toml", "evidence.json", "report.html", "report.md",
         "report.json", "manifest.json",
     }  # fmt: skip
     store.verify(store.open_run(run.folder))

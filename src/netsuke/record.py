@@ -11,10 +11,12 @@ from typing import Any
 
 from netsuke.advisor.advice import Advice
 from netsuke.core.artifact import sha256
+from netsuke.core.evidence import find
 from netsuke.core.files import beside, write_json, write_text
 from netsuke.core.goal import Goal
 from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.verdict import Verdict, combine
+from netsuke.packer import pack
 from netsuke.report import write as write_report
 from netsuke.store import FORMAT, Run
 from netsuke.workbench import State
@@ -51,6 +53,8 @@ def write_run(folder: Path, finished: Finished, origin: Origin) -> Run:
     for state, name in ((finished.original, "baseline.onnx"), (finished.final, "model.onnx")):
         with beside(folder / name) as draft:
             shutil.copyfile(state.artifact.path, draft)
+    if find(finished.final.evidence, "stored"):
+        pack(folder / "model.onnx", folder / "model.nsk")
     record = make_record(folder, finished, origin)
     write_text(folder / "recipe.toml", _recipe(record["steps"]))
     evidence = {"baseline": record["baseline"]["evidence"], "final": record["final"]["evidence"]}
@@ -68,7 +72,6 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
         {**t, "final": t["outcome"] == "kept" and t.get("proposal", 0) == finished.chosen}
         for t in finished.trials
     ]
-    files = ("model.onnx", "baseline.onnx")
     return {
         "format": FORMAT,
         "name": folder.name,
@@ -86,7 +89,6 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
         "final": _point(finished.final, "model.onnx"),
         "steps": steps,
         "environment": environment(),
-        "hashes": {name: sha256(folder / name) for name in files},
     }
 
 

@@ -1,7 +1,8 @@
 """Runs on disk: a folder and JSON.
 
-``runs/NAME-n`` holds ``model.onnx``, ``recipe.toml``, ``evidence.json``, ``report.html``,
-``report.md``, ``report.json`` and ``manifest.json``. While a fit is under way ``progress.json`` and
+``runs/NAME-n`` holds ``model.onnx``, which a runtime opens, ``model.nsk``, its stored form,
+``baseline.onnx``, ``recipe.toml``, ``evidence.json``, ``report.html``, ``report.md``,
+``report.json`` and ``manifest.json``, which alone has the hashes of all of them. While a fit is under way ``progress.json`` and
 ``steps/`` hold what is decided so far; ``manifest.json`` is written last, so a run that has one is
 whole.
 """
@@ -22,6 +23,7 @@ from netsuke.core.verdict import Verdict
 
 FORMAT = 1
 ROOT = Path("runs")
+REPORTS = frozenset({"report.html", "report.md", "report.json"})
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,21 @@ def open_run(folder: Path) -> Run:
     return Run(folder, record)
 
 
-def verify(run: Run) -> None:
-    """Raise NetsukeError where a file of the run is not what its manifest says."""
-    for name, digest in run.record["hashes"].items():
+def hashes(folder: Path) -> dict[str, str]:
+    """What every file of a finished run hashes to, by name: from its manifest."""
+    found: dict[str, str] = read_json(folder / "manifest.json")["files"]
+    return found
+
+
+def verify(run: Run, *names: str) -> None:
+    """Raise NetsukeError where one of these files of the run, or any that ``netsuke report`` does
+    not write again, is not what its manifest says."""
+    listed = hashes(run.folder)
+    for name in names or [name for name in listed if name not in REPORTS]:
         path = run.folder / name
         if not path.exists():
             raise NetsukeError(f"{path}: missing; the manifest lists it")
-        if sha256(path) != digest:
+        if sha256(path) != listed.get(name):
             raise NetsukeError(
                 f"{path}: differs from its hash in manifest.json; restore it or fit again"
             )

@@ -17,7 +17,7 @@ from netsuke.core.registry import registered
 from netsuke.core.runtime import Runtime
 
 # What a step is judged by; the rest is measured once, at the end.
-STEP_PROBES = ("size", "quality", "latency", "estimate")
+STEP_PROBES = ("size", "stored", "quality", "latency", "estimate")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,6 @@
 Nothing here knows of schemes, of torch or of onnx: numpy and the standard library only.
 """
 
-from netsuke.packer.container import Packed, pack, unpack
+from netsuke.packer.container import Packed, pack, packed, unpack
 
-__all__ = ["Packed", "pack", "unpack"]
+__all__ = ["Packed", "pack", "packed", "unpack"]

@@ -81,6 +81,7 @@ def summary(
         ("Parameters", _total(before, "weights"), _total(after, "weights")),
         ("MACs a sample", _macs(before), _macs(after)),
         ("Parameters held in", held(before), held(after)),
+        ("Bits a parameter, mean", _mean_bits(before), _mean_bits(after)),
     )
 
 
@@ -116,6 +117,12 @@ def held(layers: Iterable[Layer]) -> str:
     if len(shares) == 1:
         return f"{shares[0][0]} bit"
     return ", ".join(f"{b} bit {shown(share, '%')}" for b, share in shares)
+
+
+def _mean_bits(layers: tuple[Layer, ...]) -> str:
+    total = sum(layer.weights for layer in layers)
+    held_bits = sum(layer.weights * layer.weight_bits for layer in layers)
+    return f"{held_bits / total:.2f}" if total else UNKNOWN
 
 
 def macs(value: int) -> str:

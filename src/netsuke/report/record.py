@@ -77,7 +77,6 @@ class Record:
     final: Stage
     steps: tuple[StepRun, ...]
     environment: Mapping[str, Any]
-    hashes: Mapping[str, str]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -138,7 +137,6 @@ class _Reader:
             final=self._get("final", _stage),
             steps=self._get("steps", _each(_step)),
             environment=self._get("environment", dict),
-            hashes=self._get("hashes", dict),
         )
 
     def _get(self, field: str, read: Callable[[Any], T]) -> T:

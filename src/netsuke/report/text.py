@@ -1,7 +1,8 @@
 """How figures are worded: one place, so that HTML and Markdown say the same."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.quantity import show
@@ -10,6 +11,7 @@ UNKNOWN = "unknown"
 
 TITLES = {
     "size": "Size on disk",
+    "stored": "Stored form",
     "latency_p50": "Latency, median call",
     "latency_p95": "Latency, 95th percentile",
     "cpu_p50": "CPU time, median call",
@@ -27,6 +29,7 @@ TITLES = {
 # (better, worse) when a figure of this name shrinks or grows by a ratio.
 RATIO_WORDS = {
     "size": ("smaller", "larger"),
+    "stored": ("smaller", "larger"),
     "memory": ("smaller", "larger"),
     "energy": ("less", "more"),
     "step_size": ("smaller", "larger"),
@@ -186,3 +189,16 @@ def _speed(evidence: tuple[Evidence, ...], device: str, what: str) -> str:
         return f"latency on {device} unknown{aside}"
     verb = "on" if there.source == "measured" else f"{there.source} on"
     return f"{quantile}{fact(there).text} {verb} {device}{aside}"
+
+
+def texts(values: Mapping[str, Any], missing: str) -> tuple[tuple[str, str], ...]:
+    """Settings and versions as text; ``missing`` is what None and nothing mean among them."""
+    return tuple((str(k), _text(v) or missing) for k, v in values.items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)

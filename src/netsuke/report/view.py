@@ -2,18 +2,15 @@
 
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from netsuke.core.evidence import Evidence, find
-from netsuke.core.layer import Layer
-from netsuke.core.quantity import show
 from netsuke.core.verdict import Outcome
-from netsuke.report.layers import LayerTable, changes, table
+from netsuke.report.layers import LayerTable, table
 from netsuke.report.points import SizeBar, Walk, missing, size_bars, walk
-from netsuke.report.record import Record, StepRun
+from netsuke.report.record import Record
 from netsuke.report.snippet import snippet
+from netsuke.report.steps import PROTECTED, StepView, step_views
 from netsuke.report.tables import (
     Comparison,
     LimitRow,
@@ -23,10 +20,7 @@ from netsuke.report.tables import (
     remarks,
     title,
 )
-from netsuke.report.text import TITLES, UNKNOWN, Fact, Metric, fact, placed, ratio, sentence
-
-PROTECTED = "protected"
-OWED = ("size", "drop", "latency_p50", "speedup", "quality")
+from netsuke.report.text import TITLES, UNKNOWN, Fact, Metric, fact, placed, ratio, sentence, texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,28 +31,6 @@ class Tile:
     fact: Fact
     aside: str
     captions: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepView:
-    """One step in words. facts: (label, figure), judged on the validation samples. left: it was kept
-    on its way, but the final artifact came of another proposal."""
-
-    number: int
-    name: str
-    settings: tuple[tuple[str, str], ...]
-    outcome: str
-    remedy: bool
-    reason: str
-    summary: str
-    seconds: str
-    changes: tuple[str, ...]
-    facts: tuple[tuple[str, Fact], ...]
-    remarks: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    protected: int
-    proposal: int
-    left: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +94,7 @@ def view(record: Record) -> View:
         sizes=bars,
         size_limit_at=limit_at,
         undrawn=missing(path),
-        steps=_steps(record, metric),
+        steps=step_views(record, metric),
         layers=table(record.baseline.layers, record.final.layers),
         protected=_protected(record),
         findings=artifact.findings if artifact else None,
@@ -134,8 +106,8 @@ def view(record: Record) -> View:
         snippet=snippet(artifact) if artifact else "",
         commands=_commands(record),
         seed=str(record.seed),
-        hashes=tuple(record.hashes.items()),
-        environment=_texts(record.environment, UNKNOWN),
+        hashes=((artifact.path.name, artifact.sha256),) if artifact else (),
+        environment=texts(record.environment, UNKNOWN),
     )
 
 
@@ -201,48 +173,6 @@ def _quality(before: tuple[Evidence, ...], after: tuple[Evidence, ...], metric: 
     return Tile(label=title("quality", metric), fact=new, aside=aside, captions=captions)
 
 
-def _steps(record: Record, metric: Metric) -> tuple[StepView, ...]:
-    held: dict[int, tuple[Layer, ...]] = {}
-    views = []
-    for number, step in enumerate(record.steps, 1):
-        before = held.get(step.proposal, record.baseline.layers)
-        views.append(_step(number, step, changes(before, step.layers or ()), metric))
-        if step.outcome == "kept" and step.layers:
-            held[step.proposal] = step.layers
-    return tuple(views)
-
-
-def _step(number: int, step: StepRun, changed: tuple[str, ...], metric: Metric) -> StepView:
-    protected = [n for n in step.notes if n.startswith(PROTECTED)]
-    return StepView(
-        number=number,
-        name=step.name,
-        settings=_texts(step.settings, "none"),
-        outcome=step.outcome,
-        remedy=step.remedy,
-        reason=step.reason,
-        summary=step.summary,
-        seconds=UNKNOWN if step.seconds is None else show(step.seconds, "s"),
-        changes=changed,
-        facts=_facts(step.evidence, metric),
-        remarks=remarks(step.evidence, metric),
-        notes=tuple(n for n in step.notes if n not in protected),
-        protected=len(protected),
-        proposal=step.proposal + 1,
-        left=step.outcome == "kept" and not step.final,
-    )
-
-
-def _facts(found: tuple[Evidence, ...], metric: Metric) -> tuple[tuple[str, Fact], ...]:
-    """A step's figures: what every step owes, unknown where it is missing, then the rest."""
-    if not found:
-        return ()
-    owed = [(title(what, metric), fact(None)) for what in OWED if not find(found, what)]
-    order = {what: place for place, what in enumerate(OWED)}
-    ranked = sorted(found, key=lambda e: order.get(e.what, len(order)))
-    return (*((title(e.what, metric), fact(e, metric)) for e in ranked), *owed)
-
-
 def _protected(record: Record) -> tuple[str, ...]:
     """What the final steps left alone, and why, without their word ``protected``."""
     notes = [n for s in record.steps if s.final for n in s.notes if n.startswith(PROTECTED)]
@@ -254,16 +184,3 @@ def _commands(record: Record) -> str:
     first = record.command or "# made from Python: the command is unknown"
     again = f"netsuke fit --replay {shlex.quote('PATH/TO/' + record.name)}"
     return f"{first}\n{again}        # the folder of this report"
-
-
-def _texts(values: Mapping[str, Any], missing: str) -> tuple[tuple[str, str], ...]:
-    """Settings and versions as text; ``missing`` is what None and nothing mean among them."""
-    return tuple((str(k), _text(v) or missing) for k, v in values.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else str(value)
