@@ -17,11 +17,13 @@ _HOME = {
     "Task": "core.task",
     "Verdict": "core.verdict",
     "advise": "flow",
+    "convert": "training",
     "fit": "flow",
     "inspect": "flow",
     "judge": "flow",
     "load": "flow",
     "measure": "flow",
+    "prepare": "training",
     "walk": "flow",
     "weights": "intake",
 }
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from netsuke.flow import measure as measure
     from netsuke.flow import walk as walk
     from netsuke.intake import weights as weights
+    from netsuke.training import convert as convert
+    from netsuke.training import prepare as prepare
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,21 @@
 """The first and the last layers of a network: those that low precision hurts most."""
 
+from dataclasses import replace
+
 from torch.fx import GraphModule, Node
 
+from netsuke.nets.place import Plan
 from netsuke.nets.roles import rounds
+
+
+def with_edges(network: GraphModule, plan: Plan, edge: Plan) -> Plan:
+    """The plan, with the schemes of ``edge`` for the first and the last layers and what they read."""
+    ends = edges(network)
+    return replace(
+        plan,
+        own_weights={**dict.fromkeys(ends, edge.weights), **plan.own_weights},
+        own_inputs={**dict.fromkeys(ends, edge.activations), **plan.own_inputs},
+    )
 
 
 def edges(network: GraphModule) -> frozenset[str]:

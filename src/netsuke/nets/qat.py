@@ -225,7 +225,7 @@ def _settle(network: GraphModule, q: Quantizer, trained: GraphModule) -> None:
         assert isinstance(live, _BatchNorm)
         assert live.running_mean is not None
         gain = _gain(live)
-        scale = scale * _across(gain, scale)
+        codes, scale = codes * along(codes, gain.sign(), 0), scale * _across(gain.abs(), scale)
         shift = live.bias.double() - live.running_mean.double() * gain
         graph.set_tensor(network, _bias_name(layer), shift.float())
     # A channel that BatchNorm has silenced keeps no codes: its step would be a denormal number.
@@ -237,7 +237,7 @@ def _settle(network: GraphModule, q: Quantizer, trained: GraphModule) -> None:
 
 
 def _gain(live: _BatchNorm) -> Tensor:
-    """What BatchNorm multiplies each channel by in eval mode; float64, never below zero."""
+    """What BatchNorm multiplies each channel by in eval mode, in float64."""
     assert live.running_var is not None
     return live.weight.double() * (live.running_var.double() + live.eps).rsqrt()
 

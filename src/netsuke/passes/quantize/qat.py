@@ -8,9 +8,8 @@ from torch.fx import GraphModule
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.scheme import Uniform
 from netsuke.nets.calibrate import calibrate
-from netsuke.nets.edges import edges
+from netsuke.nets.edges import with_edges
 from netsuke.nets.graph import clone, rebuilt
 from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.qat import deployed, freeze, trainable
@@ -90,20 +89,11 @@ class Qat(Pass):
         """The float network, and the quantized one with its encodings from calibration."""
         if is_quantized(model.network):
             return without_quantizers(model.network), model.network
-        placed = place(model.network, model.example, self._plan(model.network))
+        inner, edge = Plan.of(self.weights, self.activations), Plan.of(self.edge, self.edge)
+        placed = place(model.network, model.example, with_edges(model.network, inner, edge))
         samples = calibration(model, goal, self.samples)
         calibrate(placed, goal.track(samples, "calibrating"))
         return model.network, placed
-
-    def _plan(self, network: GraphModule) -> Plan:
-        """The edge's bits for the layers at both ends and what they read."""
-        weights, inputs = Plan.of(self.edge, self.edge).weights, Uniform(bits=self.edge)
-        ends = edges(network)
-        return replace(
-            Plan.of(self.weights, self.activations),
-            own_weights=dict.fromkeys(ends, weights),
-            own_inputs=dict.fromkeys(ends, inputs),
-        )
 
     def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
         plan = TrainPlan(
