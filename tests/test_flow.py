@@ -1,6 +1,7 @@
 """The walk, end to end, on a tiny network: real training, export, runtime and files."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from netsuke.core.observer import Observer
 from netsuke.core.recipe import read_recipe
 from netsuke.core.task import ready
 from netsuke.intake import take_model
+from netsuke.packer import pack, unpack
 
 sys.path.insert(0, str(Path(__file__).parent))
 import workload_tiny as tiny
@@ -76,9 +78,38 @@ def test_what_is_loaded_is_what_was_made(run: store.Run) -> None:
     assert (outputs.argmax(1) == y).mean() == pytest.approx(quality.value)
 
 
-def test_a_tampered_model_is_refused(run: store.Run, tmp_path: Path) -> None:
-    import shutil
+def test_the_stored_form_expands_to_the_model(run: store.Run, tmp_path: Path) -> None:
+    unpack(run.folder / "model.nsk", tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == (run.folder / "model.onnx").read_bytes()
+    stored = find(run.evidence, "stored")
+    assert stored is not None
+    assert stored.value == (run.folder / "model.nsk").stat().st_size
+    assert {"model.onnx", "model.nsk", "baseline.onnx"} <= store.hashes(run.folder).keys()
+    assert "hashes" not in run.record
 
+
+def test_a_folder_with_the_stored_form_alone_is_loaded(run: store.Run, tmp_path: Path) -> None:
+    for name in ("model.nsk", "manifest.json", "report.json"):
+        shutil.copy(run.folder / name, tmp_path)
+    x, _ = tiny.arrays(40, 2)
+    (wanted,), (found,) = (netsuke.load(folder).run((x,)) for folder in (run.folder, tmp_path))
+    assert np.array_equal(wanted, found)
+    pack(run.folder / "baseline.onnx", tmp_path / "model.nsk")
+    with pytest.raises(NetsukeError, match=r"model\.nsk: is of another run"):
+        netsuke.load(tmp_path)
+    (tmp_path / "model.nsk").unlink()
+    with pytest.raises(NetsukeError, match=r"model\.onnx: missing"):
+        netsuke.load(tmp_path)
+
+
+def test_the_report_says_what_each_step_buys(run: store.Run) -> None:
+    text = (run.folder / "report.md").read_text(encoding="utf8")
+    kept = [s for s in run.record["steps"] if s["outcome"] != "refused"]
+    assert text.count("On onnxruntime this buys") == len(kept)
+    assert "| Stored form |" in text
+
+
+def test_a_tampered_model_is_refused(run: store.Run, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
     data = bytearray((copy / "model.onnx").read_bytes())

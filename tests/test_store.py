@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from netsuke import store
+from netsuke.core.artifact import sha256
 from netsuke.core.errors import NetsukeError, NewerRunError
 from netsuke.core.files import beside, write_json, write_text
 
@@ -50,6 +51,42 @@ def test_broken_json_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "manifest.json", '{"format": 1')
     with pytest.raises(NetsukeError, match=r"manifest\.json: not valid JSON"):
         store.open_run(tmp_path)
+
+
+def finished(folder: Path, **record: object) -> store.Run:
+    """A run of two files and a report."""
+    for name in ("model.onnx", "recipe.toml", "report.html"):
+        write_text(folder / name, name)
+    files = {p.name: sha256(p) for p in folder.iterdir()}
+    write_json(folder / "manifest.json", {"format": 1, "files": files})
+    write_json(folder / "report.json", {"format": 1, **record})
+    return store.open_run(folder)
+
+
+def test_every_file_but_the_report_must_be_as_the_manifest_says(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    write_text(tmp_path / "report.html", "written again")
+    store.verify(run)
+    write_text(tmp_path / "recipe.toml", "changed")
+    store.verify(run, "model.onnx")
+    with pytest.raises(NetsukeError, match=r"recipe\.toml: differs from its hash in manifest"):
+        store.verify(run)
+    (tmp_path / "model.onnx").unlink()
+    with pytest.raises(NetsukeError, match=r"model\.onnx: missing; the manifest lists it"):
+        store.verify(run, "model.onnx")
+
+
+def test_a_run_with_hashes_in_its_record_too_is_verified_by_its_manifest(tmp_path: Path) -> None:
+    """Runs written before the manifest became the hashes' only home."""
+    run = finished(tmp_path, hashes={"model.onnx": "00" * 32})
+    store.verify(run)
+
+
+def test_a_file_the_manifest_does_not_list_is_not_vouched_for(tmp_path: Path) -> None:
+    run = finished(tmp_path)
+    write_text(tmp_path / "extra.onnx", "not of this run")
+    with pytest.raises(NetsukeError, match=r"extra\.onnx: differs from its hash"):
+        store.verify(run, "extra.onnx")
 
 
 def test_progress_is_resumed_only_by_the_same_fit(tmp_path: Path) -> None:

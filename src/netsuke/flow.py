@@ -166,10 +166,14 @@ def judge(
 
 
 def load(folder: str | Path, threads: int = 1) -> Session:
-    """The carved model of a run, ready to run: ``load("runs/digits-1").run((x,))``. No torch."""
+    """The carved model of a run, ready to run: ``load("runs/digits-1").run((x,))``. No torch.
+
+    Where the folder has only the stored form, ``model.nsk``, it is expanded on the way.
+    """
     run = store.open_run(Path(folder))
-    store.verify(run)
-    return _runtime(run.artifact.runtime).open(run.artifact, threads)
+    with tempfile.TemporaryDirectory() as drafts:
+        artifact = store.runnable(run, Path(drafts))
+        return _runtime(artifact.runtime).open(artifact, threads)
 
 
 def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Run:

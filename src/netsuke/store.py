@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from netsuke.core.errors import NetsukeError, NewerRunError
 from netsuke.core.evidence import Evidence
 from netsuke.core.files import write_json
 from netsuke.core.verdict import Verdict
+from netsuke.packer import unpack
 
 FORMAT = 1
 ROOT = Path("runs")
@@ -90,6 +91,23 @@ def verify(run: Run, *names: str) -> None:
             raise NetsukeError(
                 f"{path}: differs from its hash in manifest.json; restore it or fit again"
             )
+
+
+def runnable(run: Run, drafts: Path) -> Artifact:
+    """The carved model as a file that a runtime opens: the run's own, or, where only the stored form
+    is there, what that expands to, in ``drafts``. Raises NetsukeError where neither is as it was."""
+    artifact = run.artifact
+    stored = artifact.path.with_suffix(".nsk")
+    if artifact.path.exists() or not stored.exists():
+        verify(run, artifact.path.name)
+        return artifact
+    path = drafts / artifact.path.name
+    header = unpack(stored, path)
+    if header.sha256 != hashes(run.folder)[path.name]:
+        raise NetsukeError(
+            f"{stored}: is of another run than manifest.json; restore it or fit again"
+        )
+    return replace(artifact, path=path)
 
 
 def runs(root: Path = ROOT) -> Iterator[Path]:
