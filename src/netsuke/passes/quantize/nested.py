@@ -1,0 +1,133 @@
+"""One network at several widths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, ClassVar
+
+from torch.fx import GraphModule
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model, Step
+from netsuke.core.passes import Pass, Range
+from netsuke.nets.calibrate import calibrate
+from netsuke.nets.edges import edges
+from netsuke.nets.evaluation import evaluate
+from netsuke.nets.nested import FULL, at_width, nest, settled, steady, switch
+from netsuke.nets.place import Plan, is_quantized, left_float, place
+from netsuke.nets.qat import freeze, trainable
+from netsuke.nets.roles import rounds
+from netsuke.nets.samples import calibration
+from netsuke.nets.train import Trained, TrainPlan, View, Way, retrain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nested(Pass):
+    """Train one set of 8-bit weights whose upper bits are models of their own (Any-Precision networks:
+    Yu et al., 2021; Matryoshka quantization: Nair et al., 2025).
+
+    Each step trains 8 bits, the narrowest width and one between, in turn; all learn from the network
+    as it came. ``load(run).use(bits=4)`` switches. The first and the last layers keep 8 bits at every
+    width. A processor without kernels for a width runs it no faster than 8 bits: fewer bits save
+    bytes to store or send.
+
+    widths: the bits below 8, as in "6 4 2". activations: bits, at every width. epochs, lr, soft,
+    temperature, weight_decay, freeze, samples, batch, limit: as in ``quantize.qat``.
+    """
+
+    name: ClassVar[str] = "quantize.nested"
+
+    widths: str = "6 4 2"
+    activations: Annotated[int, Range(2, 8)] = 8
+    epochs: Annotated[int, Range(1, 1000)] = 5
+    lr: Annotated[float, Range(1e-6, 1)] = 0.02
+    soft: Annotated[float, Range(0, 1)] = 0.9
+    temperature: Annotated[float, Range(0.1, 100)] = 4.0
+    weight_decay: Annotated[float, Range(0, 1)] = 1e-4
+    freeze: Annotated[float, Range(0, 1)] = 0.2
+    samples: Annotated[int, Range(1, 100_000)] = 500
+    batch: Annotated[int, Range(2, 100_000)] = 128
+    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = self.widths.split()
+        if not parts or any(p not in map(str, range(2, FULL)) for p in parts):
+            raise NetsukeError(
+                f'{self.name}.widths: {self.widths!r} must be numbers from 2 to 7, as in "6 4 2"'
+            )
+
+    @property
+    def all_widths(self) -> tuple[int, ...]:
+        """8 and the others, widest first."""
+        return (FULL, *sorted({int(p) for p in self.widths.split()}, reverse=True))
+
+    def refuse(self, model: Model, goal: Goal) -> str | None:
+        """Where there is no training data, nothing to do, or it is quantized already."""
+        if goal.data.train is None:
+            return "needs training data (Task(train=…))"
+        if is_quantized(model.network):
+            return "the model is quantized already"
+        if not any(map(rounds, model.network.graph.nodes)):
+            return "no operation has an integer kernel (convolution, linear or matrix product)"
+        if "int8" not in goal.device.formats:
+            return f"{goal.device.title} has no INT8 arithmetic"
+        return None
+
+    def apply(self, model: Model, goal: Goal) -> Model:
+        """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
+        placed = place(model.network, model.example, Plan.of(FULL, self.activations))
+        calibrate(placed, goal.track(calibration(model, goal, self.samples), "calibrating"))
+        whole = trainable(placed, model.network, model.example)
+        nested = nest(whole, self.all_widths, edges(model.network))
+        trained = self._trained(nested, model.network, goal)
+        network = settled(trained.network, placed, self.all_widths)
+        step = Step(
+            name=self.name,
+            settings=self.settings(),
+            summary=f"{self.all_widths} bits in one, epoch {trained.best} of {self.epochs}",
+            notes=(
+                *self._scores(network, goal),
+                "mean over widths on validation, by epoch from 0: "
+                + ", ".join(f"{s:.4g}" for s in trained.scores),
+                *trained.notes,
+                *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
+            ),
+        )
+        return model.then(network, step)
+
+    def remedies(self) -> tuple[Pass, ...]:
+        """Longer, at a lower rate."""
+        return (replace(self, epochs=2 * self.epochs, lr=self.lr / 2),)
+
+    def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
+        plan = TrainPlan(
+            epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
+            temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
+        )  # fmt: skip
+        views = tuple(partial(switch, number=n) for n in range(len(self.all_widths)))
+
+        def before(network: GraphModule, progress: float) -> None:
+            steady(network)
+            if progress > 1 - self.freeze:
+                freeze(network)
+
+        way = Way(before=before, views=views, each=partial(_sandwich, views))
+        return retrain(network, teacher if self.soft else None, goal, plan, way)
+
+    def _scores(self, network: GraphModule, goal: Goal) -> list[str]:
+        """What each width scores on the validation data."""
+        data = goal.data
+        return [
+            f"{bits} bits: {data.metric.name} "
+            f"{evaluate(at_width(network, bits), data.validate, data.metric):.4g} on validation"
+            for bits in self.all_widths
+        ]
+
+
+def _sandwich(views: Sequence[View], step: int) -> tuple[View, ...]:
+    """The widest, the narrowest, and one between in turn."""
+    inner = views[1:-1]
+    between = (inner[step % len(inner)],) if inner else ()
+    return (views[0], *between, views[-1])
