@@ -27,6 +27,9 @@ JOINS = frozenset({"cat", "concat", "concatenate", "stack"})
 WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "linear"})
 """Operations of (input, weight, bias) with integer kernels; the weight's channels come first."""
 
+READS_WEIGHT = {**dict.fromkeys(WEIGHTED, 1), "embedding": 0}
+"""Operations whose weight can be coded on its own, and which argument it is."""
+
 PRODUCTS = frozenset({"matmul", "bmm"})
 
 POOLS = frozenset({"mean", "adaptive_avg_pool2d", "avg_pool2d"})

@@ -7,6 +7,7 @@ every step and every time it asks the clock. What a table does not know goes to 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 import torch
@@ -41,9 +42,22 @@ def _quantize(b: Builder, o: Operation) -> ir.Value:
 
 
 def _dequantize(b: Builder, o: Operation) -> ir.Value:
+    inputs = [o["codes"], o["scale"], *([o["zero_point"]] if o["zero_point"] is not None else [])]
+    if o["group"]:
+        return b("DequantizeLinear", *inputs, axis=1, block_size=o["group"])
     axis = o["axis"]
     attributes = {"axis": axis} if axis >= 0 else {}
-    return b("DequantizeLinear", o["integers"], o["scale"], **attributes)
+    return b("DequantizeLinear", *inputs, **attributes)
+
+
+def _pick(b: Builder, o: Operation) -> ir.Value:
+    """ONNX gathers by 32-bit numbers only."""
+    picked = b("Gather", o["levels"], b("Cast", o["codes"], to=int(ir.DataType.INT32)), axis=0)
+    return picked if o["scale"] is None else b("Mul", picked, o["scale"])
+
+
+def _widen(b: Builder, o: Operation) -> ir.Value:
+    return b("Cast", o["half"], to=int(ir.DataType.FLOAT))
 
 
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
@@ -52,6 +66,8 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **moving.TABLE,
     "netsuke.quantize": _quantize,
     "netsuke.dequantize": _dequantize,
+    "netsuke.pick": _pick,
+    "netsuke.widen": _widen,
 }
 
 
@@ -148,9 +164,21 @@ def _free_shapes(
     }
 
 
+SMALL_TYPES: dict[torch.dtype, tuple[torch.dtype, Any]] = {
+    torch.bfloat16: (torch.int16, ml_dtypes.bfloat16),
+    torch.float8_e4m3fn: (torch.uint8, ml_dtypes.float8_e4m3fn),
+    torch.float8_e5m2: (torch.uint8, ml_dtypes.float8_e5m2),
+}
+"""What numpy itself does not know: a type of the same width, and what to see it as."""
+
+
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    return tensor.detach().cpu().numpy()
+    tensor = tensor.detach().cpu()
+    if tensor.dtype not in SMALL_TYPES:
+        return tensor.numpy()
+    bits, kind = SMALL_TYPES[tensor.dtype]
+    return tensor.view(bits).numpy().view(kind)
 
 
 def _dtype(tensor: Tensor) -> np.dtype[Any]:
-    return torch.empty(0, dtype=tensor.dtype).numpy().dtype
+    return _array(torch.empty(0, dtype=tensor.dtype)).dtype

@@ -45,7 +45,7 @@ class Builder:
     def constant(self, array: NDArray[Any]) -> ir.Value:
         """The initializer with these values."""
         array = np.ascontiguousarray(array).reshape(array.shape)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        key = (array.dtype.name, array.shape, array.tobytes())
         if key not in self.constants:
             name = f"constant{len(self.constants)}"
             tensor = ir.tensor(array, name=name)

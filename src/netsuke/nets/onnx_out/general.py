@@ -17,7 +17,7 @@ from torch.fx import GraphModule
 
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET
-from netsuke.nets.onnx_out.lower import DEQUANTIZE
+from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, WIDEN
 from netsuke.nets.quantizer import QUANTIZE
 
 
@@ -60,8 +60,19 @@ def _quantize(x: Any, scale: Any, zero_point: Any, qmin: int, qmax: int, axis: i
     return onnx.DequantizeLinear(onnx.QuantizeLinear(x, scale, zero_point), scale, zero_point)
 
 
-def _dequantize(integers: Any, scale: Any, axis: int) -> Any:
-    return onnx.DequantizeLinear(integers, scale, axis=max(axis, 0))
+def _dequantize(codes: Any, scale: Any, zero_point: Any, axis: int, group: int) -> Any:
+    if group:
+        return onnx.DequantizeLinear(codes, scale, zero_point, axis=1, block_size=group)
+    return onnx.DequantizeLinear(codes, scale, zero_point, axis=max(axis, 0))
+
+
+def _pick(codes: Any, levels: Any, scale: Any) -> Any:
+    picked = onnx.Gather(levels, onnx.Cast(codes, to=ir.DataType.INT32), axis=0)
+    return picked if scale is None else onnx.Mul(picked, scale)
+
+
+def _widen(half: Any) -> Any:
+    return onnx.Cast(half, to=ir.DataType.FLOAT)
 
 
 def _mean(x: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:
@@ -93,6 +104,8 @@ def _name_ports(model: ir.Model) -> None:
 TABLE: dict[Any, Any] = {
     QUANTIZE: _quantize,
     DEQUANTIZE: _dequantize,
+    PICK: _pick,
+    WIDEN: _widen,
     torch.ops.aten.mean.dim: _mean,
 }
 

@@ -68,10 +68,13 @@ def turn_constants(editor: Editor, node: ir.Node) -> None:
     before = made_by(x, "DequantizeLinear")
     if before is None or not is_constant(before.inputs[0]):
         return
-    turned = editor.constant(np.transpose(array(before.inputs[0]), perm))
-    axis = before.attributes.get("axis")
-    attributes = {"axis": perm.index(axis.as_int())} if axis is not None else {}
-    inputs = [turned, *before.inputs[1:]]
+    attributes = dict(before.attributes)
+    if "axis" in attributes:
+        attributes["axis"] = ir.AttrInt64("axis", perm.index(attributes["axis"].as_int()))
+    inputs = [
+        editor.constant(np.transpose(array(x), perm)) if array(x).ndim == len(perm) else x
+        for x in before.inputs
+    ]
     replace(node, editor.insert(node, "DequantizeLinear", inputs, attributes).outputs[0])
 
 
@@ -93,7 +96,7 @@ def move(editor: Editor, node: ir.Node) -> None:
     if node.op_type in ("Relu", "Clip"):
         _move_clip(editor, node)
         return
-    if node.op_type not in MOVERS:
+    if node.op_type not in MOVERS or _is_wide(node):
         return
     count = len(node.inputs) if node.op_type == "Concat" else 1
     sources = [made_by(x, "DequantizeLinear") for x in node.inputs[:count]]
@@ -148,6 +151,13 @@ def _move_clip(editor: Editor, node: ir.Node) -> None:
     clipped = editor.insert(node, "Clip", [source.inputs[0], *ends])
     for user in list(users):
         replace(user, clipped.outputs[0])
+
+
+def _is_wide(mover: ir.Node) -> bool:
+    """Whether it would have to move 16-bit integers, which not every operation can."""
+    source = made_by(mover.inputs[0], "DequantizeLinear")
+    zero = source.inputs[2] if source is not None and len(source.inputs) > 2 else None
+    return zero is not None and zero.dtype == ir.DataType.UINT16
 
 
 def _one_encoding(sources: list[ir.Node | None]) -> bool:
