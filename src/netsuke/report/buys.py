@@ -12,7 +12,7 @@ def buys(before: tuple[Evidence, ...], after: tuple[Evidence, ...], runtime: str
     """One line on a step, from the evidence of what it replaced and its own; empty without any.
 
     ``On onnxruntime this buys bytes and time: file 3.90× smaller, stored form 4.43× smaller, 2.10×
-    faster (95 %: 2.01 … 2.20×)``. Bytes that only the stored form saves are said to be so.
+    faster``. Bytes that only the stored form saves are said to be so.
     """
     file, stored = (_shrunk(what, before, after) for what in ("size", "stored"))
     speed = find(after, "step_speedup")
@@ -22,7 +22,7 @@ def buys(before: tuple[Evidence, ...], after: tuple[Evidence, ...], runtime: str
     figures = (
         f"file {_worded('size', before, after)}",
         f"stored form {_worded('stored', before, after)}",
-        fact(speed).line if speed else f"time {UNKNOWN}",
+        _timed(speed),
     )
     return f"On {runtime} this buys {_bought(saved, speed)}: {', '.join(figures)}"
 
@@ -33,6 +33,12 @@ def _bought(saved: str, speed: Evidence | None) -> str:
     if _is_faster(speed):
         return f"time and {saved}" if saved else "time only"
     return f"{saved} only" if saved else "neither bytes nor time"
+
+
+def _timed(speed: Evidence | None) -> str:
+    """Without its interval, which is among the step's figures."""
+    found = fact(speed)
+    return f"{found.text} {found.qualifier}".rstrip() if found.known else f"time {UNKNOWN}"
 
 
 def _is_faster(speed: Evidence) -> bool:
@@ -49,4 +55,4 @@ def _shrunk(what: str, before: tuple[Evidence, ...], after: tuple[Evidence, ...]
 
 def _worded(what: str, before: tuple[Evidence, ...], after: tuple[Evidence, ...]) -> str:
     found: Fact = ratio(what, find(before, what), find(after, what))
-    return found.text.replace("1.00× smaller", "as big")
+    return "as big" if found.text.startswith("1.00×") else found.text

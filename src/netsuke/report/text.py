@@ -23,8 +23,8 @@ TITLES = {
     "agreement": "Predictions equal, simulated and executed",
     "parity_max": "Largest difference, simulated and executed",
     "parity": "Simulated as executed",
-    "step_size": "size against the step before",
-    "step_speedup": "time against the step before",
+    "step_size": "Size against the step before",
+    "step_speedup": "Time against the step before",
 }
 # (better, worse) when a figure of this name shrinks or grows by a ratio.
 RATIO_WORDS = {
