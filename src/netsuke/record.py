@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netsuke.advisor.advice import Advice
-from netsuke.core.artifact import sha256
+from netsuke.core.artifact import sha256, widths_beside
 from netsuke.core.evidence import find
 from netsuke.core.files import beside, write_json, write_text
 from netsuke.core.goal import Goal
@@ -53,6 +53,8 @@ def write_run(folder: Path, finished: Finished, origin: Origin) -> Run:
     for state, name in ((finished.original, "baseline.onnx"), (finished.final, "model.onnx")):
         with beside(folder / name) as draft:
             shutil.copyfile(state.artifact.path, draft)
+        if widths_beside(state.artifact.path).exists():
+            shutil.copyfile(widths_beside(state.artifact.path), widths_beside(folder / name))
     if find(finished.final.evidence, "stored"):
         pack(folder / "model.onnx", folder / "model.nsk")
     record = make_record(folder, finished, origin)

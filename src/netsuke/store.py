@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from netsuke.core.artifact import Artifact, sha256
+from netsuke.core.artifact import Artifact, sha256, widths_beside
 from netsuke.core.errors import NetsukeError, NewerRunError
 from netsuke.core.evidence import Evidence
 from netsuke.core.files import write_json
@@ -103,6 +103,8 @@ def runnable(run: Run, drafts: Path) -> Artifact:
         return artifact
     path = drafts / artifact.path.name
     header = unpack(stored, path)
+    if widths_beside(artifact.path).exists():
+        shutil.copyfile(widths_beside(artifact.path), widths_beside(path))
     if header.sha256 != hashes(run.folder)[path.name]:
         raise NetsukeError(
             f"{stored}: is of another run than manifest.json; restore it or fit again"

@@ -45,3 +45,8 @@ def sha256(path: Path) -> str:
     """The file's SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def widths_beside(path: Path) -> Path:
+    """Where a nested model's other widths are kept: ``model.widths.npz`` for ``model.onnx``."""
+    return path.with_suffix(".widths.npz")

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,8 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.files import beside
 from netsuke.core.model import Model
 from netsuke.core.runtime import Runtime, Session
+from netsuke.runtimes import _widths
+from netsuke.runtimes._widths import Widths
 
 if TYPE_CHECKING:
     from netsuke.nets.onnx_out import Exported
@@ -50,6 +52,7 @@ class OnnxRuntime(Runtime):
         made = export_onnx(model)
         with beside(path) as draft:
             draft.write_bytes(made.content)
+        _keep_widths(model, path, made.content)
         return Artifact(
             path=path, runtime=self.name, sha256=sha256(path), inputs=made.inputs,
             layers=layers(model), findings=left_float(made),
@@ -58,7 +61,9 @@ class OnnxRuntime(Runtime):
     def open(self, artifact: Artifact, threads: int = 1) -> Session:
         """Load an artifact on ``threads`` threads. Raises NetsukeError naming a file that is missing,
         corrupt or truncated."""
-        return OnnxSession(artifact.path, _session(artifact.path, _options(threads)))
+        path = artifact.path
+        session = _session(path, _options(threads))
+        return OnnxSession(path, session, threads, _widths.read(path))
 
     def adopt(self, path: Path) -> Artifact:
         """Any ONNX file as an artifact; of its layers nothing is known.
@@ -72,10 +77,12 @@ class OnnxRuntime(Runtime):
 
 @dataclass(frozen=True)
 class OnnxSession:
-    """An ONNX file, loaded."""
+    """An ONNX file, loaded. widths: of a nested model, what ``use`` switches between."""
 
     path: Path
     session: Any
+    threads: int = 1
+    widths: Widths | None = None
 
     def __post_init__(self) -> None:
         given = self.session.get_inputs()
@@ -95,6 +102,30 @@ class OnnxSession:
             return tuple(self.session.run(self._outputs, feed))  # type: ignore[attr-defined]
         except Exception as error:  # onnxruntime's errors share no base of their own
             raise NetsukeError(f"{self.path}: cannot run: {_first_line(error)}") from error
+
+    def use(self, bits: int) -> "OnnxSession":
+        """Switch a nested model to another width of its weights, in place; returns the session.
+
+        Raises NetsukeError where the file has no such width.
+        """
+        if self.widths is None:
+            raise NetsukeError(f"{self.path}: has one width; quantize.nested makes several")
+        made = _loaded(self.path, self.widths.content(bits), _options(self.threads))
+        object.__setattr__(self, "session", made)
+        return self
+
+
+def _keep_widths(model: Model, path: Path, full: bytes) -> None:
+    """Write what a nested model is at its other widths beside the file."""
+    from netsuke.nets.nested import at_width, widths_of
+    from netsuke.nets.onnx_out import export_onnx
+
+    others = {
+        bits: export_onnx(replace(model, network=at_width(model.network, bits))).content
+        for bits in widths_of(model.network)[1:]
+    }
+    if others:
+        _widths.write(path, full, others)
 
 
 def left_float(made: "Exported") -> tuple[str, ...]:
@@ -138,8 +169,13 @@ def _options(threads: int) -> Any:
 def _session(path: Path, options: Any) -> Any:
     if not path.is_file():
         raise NetsukeError(f"{path}: there is no such file")
+    return _loaded(path, str(path), options)
+
+
+def _loaded(path: Path, given: str | bytes, options: Any) -> Any:
+    """A session of a file or its content; path: for the message."""
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base of their own
         raise NetsukeError(f"{path}: is no ONNX file that can run: {_first_line(error)}") from error
 
