@@ -58,8 +58,8 @@ def bits_for(count: int) -> int:
 
 
 def pack_bits(codes: Array, bits: int) -> bytes:
-    """Codes of ``bits`` bits (0 to 32) one after the other, lowest bit first, the end padded."""
-    wide = np.ascontiguousarray(codes, "<u4").view(np.uint8).reshape(-1, 4)
+    """Codes of ``bits`` bits (0 to 16) one after the other, lowest bit first, the end padded."""
+    wide = np.ascontiguousarray(codes, "<u2").view(np.uint8).reshape(-1, 2)
     parts = []
     for start in range(0, len(wide), CHUNK):
         loose = np.unpackbits(wide[start : start + CHUNK], axis=1, bitorder="little")
@@ -72,14 +72,14 @@ def unpack_bits(packed: bytes | memoryview, bits: int, count: int) -> Array:
     plain = np.frombuffer(packed, np.uint8)
     if len(plain) < packed_size(count, bits):
         raise ValueError("its codes end early")
-    codes = np.zeros((count, 4), np.uint8)
+    codes = np.zeros((count, 2), np.uint8)
     for start in range(0, count if bits else 0, CHUNK):
         here = min(CHUNK, count - start)
         run = plain[start * bits // 8 : (start * bits + here * bits + 7) // 8]
         loose = np.unpackbits(run, count=here * bits, bitorder="little").reshape(here, bits)
         tight = np.packbits(loose, axis=1, bitorder="little")
         codes[start : start + here, : tight.shape[1]] = tight
-    return codes.view("<u4").reshape(-1)
+    return codes.view("<u2").reshape(-1)
 
 
 def packed_size(count: int, bits: int) -> int:

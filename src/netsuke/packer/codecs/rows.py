@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from netsuke.packer.block import (
+    CHUNK,
     Array,
     Form,
     elements,
@@ -68,22 +69,28 @@ def _written(matrix: Array, limit: int) -> bytes | None:
     """The rows' tables and codes; None where they would take ``limit`` bytes."""
     rows, length = matrix.shape
     some = matrix[:: max(1, rows // PROBED)]
-    if rows < 2 or _cost(
-        _counts(_firsts(np.sort(some, 1))), length, some
-    ) * rows > 1.25 * limit * len(some):
-        return None  # fmt: skip
-    order = np.argsort(matrix, axis=1, kind="stable")
-    rising = np.take_along_axis(matrix, order, 1)
-    first = _firsts(rising)
-    counts = _counts(first)
-    if _cost(counts, length, matrix) >= limit or counts.max() > MOST:
+    if rows < 2 or _cost(_counts(some), some) * rows > 1.25 * limit * len(some):
         return None
-    codes = np.empty(matrix.shape, np.uint32)
-    np.put_along_axis(codes, order, np.cumsum(first, 1, dtype=np.uint32) - 1, 1)
-    bits = _bits(counts)
+    blocks = range(0, rows, max(1, CHUNK // length))
+    runs = [matrix[at : at + blocks.step] for at in blocks]
+    counts = np.concatenate([_counts(run) for run in runs])
+    if _cost(counts, matrix) >= limit or counts.max() > MOST:
+        return None
+    coded = [_coded(run) for run in runs]
+    codes, bits = np.concatenate([c for _, c in coded]), _bits(counts)
     groups = [pack_bits(codes[bits == b].reshape(-1), b) for b in range(1, 17) if (bits == b).any()]
-    payload = b"".join([(counts - 1).astype("<u2").tobytes(), rising[first].tobytes(), *groups])
+    payload = b"".join([(counts - 1).astype("<u2").tobytes(), *(t for t, _ in coded), *groups])
     return payload if len(payload) < limit else None
+
+
+def _coded(run: Array) -> tuple[bytes, Array]:
+    """The tables of some rows, and each element's place in its row's."""
+    order = np.argsort(run, axis=1, kind="stable")
+    rising = np.take_along_axis(run, order, 1)
+    first = _firsts(rising)
+    codes = np.empty(run.shape, np.uint16)
+    np.put_along_axis(codes, order, (np.cumsum(first, 1) - 1).astype(np.uint16), 1)
+    return rising[first].tobytes(), codes
 
 
 def _read(payload: memoryview, counts: Array, length: int, dtype: np.dtype[np.unsignedinteger]) -> Array:  # fmt: skip
@@ -110,8 +117,9 @@ def _firsts(rising: Array) -> Array:
     return first
 
 
-def _counts(first: Array) -> Array:
-    counts: Array = first.sum(1, dtype=np.int64)
+def _counts(run: Array) -> Array:
+    """How many distinct values each row has."""
+    counts: Array = _firsts(np.sort(run, axis=1)).sum(1, dtype=np.int64)
     return counts
 
 
@@ -120,7 +128,7 @@ def _bits(counts: Array) -> Array:
     return np.ceil(np.log2(counts)).astype(np.int64)
 
 
-def _cost(counts: Array, length: int, matrix: Array) -> float:
+def _cost(counts: Array, matrix: Array) -> float:
     """Bytes of the rows as written, but for the last bits of each group."""
-    codes = float((_bits(counts) * length).sum()) / 8
+    codes = float((_bits(counts) * matrix.shape[1]).sum()) / 8
     return 2 * len(counts) + float(counts.sum()) * matrix.itemsize + codes

@@ -18,6 +18,9 @@ from netsuke.packer.block import (
 )
 from netsuke.packer.codecs.base import Codec, Coded
 
+MOST = 1 << 16
+"""Entries of a table."""
+
 
 class Table(Codec):
     """One table for the whole tensor: a 3-bit weight costs 3 bits, whatever type holds it in the
@@ -28,21 +31,21 @@ class Table(Codec):
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
         values = elements(raw, form)
-        if not len(values):
-            return None
         table = distinct(values)
-        bits = bits_for(len(table))
-        if bits > 32 or table.nbytes + packed_size(len(values), bits) >= limit:
+        if table is None:
             return None
-        payload = table.tobytes() + pack_bits(places(values, table), bits)
-        return Coded(payload, {"bits": bits, "entries": len(table)})
+        bits = bits_for(len(table))
+        if table.nbytes + packed_size(len(values), bits) >= limit:
+            return None
+        codes = (pack_bits(places(run, table), bits) for run in runs(values))
+        return Coded(b"".join([table.tobytes(), *codes]), {"bits": bits, "entries": len(table)})
 
     def decode(
         self, payload: memoryview, form: Form, settings: Mapping[str, int]
     ) -> Iterator[bytes]:
         bits, entries = settings["bits"], settings["entries"]
         start = entries * form.dtype.itemsize
-        if bits > 32 or len(payload) != start + packed_size(form.count, bits):
+        if bits > 16 or len(payload) != start + packed_size(form.count, bits):
             raise ValueError("its length is not that of its table and codes")
         table = np.frombuffer(payload[:start], form.dtype)
         for at in range(0, form.count, CHUNK):
@@ -51,17 +54,30 @@ class Table(Codec):
             yield raw_bytes(table[unpack_bits(run, bits, here)], form)
 
 
-def distinct(values: Array) -> Array:
-    """The distinct values in rising order. A count beats a sort where there are few that can be."""
-    if values.itemsize > 2:
-        return np.unique(values)
-    return np.flatnonzero(np.bincount(values)).astype(values.dtype)
+def distinct(values: Array) -> Array | None:
+    """The distinct values in rising order; None where there are none, or more than MOST."""
+    if values.itemsize <= 2:
+        seen = np.zeros(1 << 8 * values.itemsize, bool)
+        for run in runs(values):
+            seen[run] = True
+        return np.flatnonzero(seen).astype(values.dtype) if len(values) else None
+    table = np.unique(values[:: max(1, len(values) // (4 * MOST))])
+    for run in runs(values):
+        if not 0 < len(table) <= MOST:
+            break
+        table = np.union1d(table, run)
+    return table if 0 < len(table) <= MOST else None
 
 
 def places(values: Array, table: Array) -> Array:
     """Where each value stands in a table of rising values that holds them all."""
     if values.itemsize > 2:
-        return np.searchsorted(table, values).astype(np.uint32)
-    index = np.zeros(int(table[-1]) + 1, np.uint32)
+        return np.searchsorted(table, values).astype(np.uint16)
+    index = np.zeros(int(table[-1]) + 1, np.uint16)
     index[table] = np.arange(len(table))
     return index[values]
+
+
+def runs(values: Array) -> Iterator[Array]:
+    """The values in runs short enough that working on one needs little memory."""
+    return (values[at : at + CHUNK] for at in range(0, len(values), CHUNK))
