@@ -12,7 +12,18 @@ SOURCE = Path(__file__).parent.parent / "src" / "netsuke"
 ROWS = (
     ("cli", "terminal", "__main__", "studio", "testing"),
     ("study", "watch"),
-    ("flow", "gate", "clock", "journal", "workbench", "record", "intake", "training", "workload"),
+    (
+        "flow",
+        "gate",
+        "clock",
+        "journal",
+        "workbench",
+        "record",
+        "intake",
+        "training",
+        "workload",
+        "layerwise", "explain"
+    ),
     ("advisor", "report", "store"),
     ("passes", "runtimes", "links", "probes", "checks", "agent", "devices"),
     ("nets",),

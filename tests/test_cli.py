@@ -50,6 +50,10 @@ def test_a_run_can_be_judged_reported_measured_listed_and_replayed(
     assert size["value"] == (fitted / "model.onnx").stat().st_size
     assert {"quality", "drop", "speedup", "memory"} <= {e["what"] for e in evidence}
 
+    parity = json.loads(netsuke("measure", fitted, "--layers", "--json").out)
+    assert {"conv1", "conv2", "output"} <= {layer["name"] for layer in parity}
+    assert min(layer["agreement"] for layer in parity) > 0.99
+
     rows = json.loads(netsuke("list", "--json").out)
     assert [(r["folder"], r["verdict"]) for r in rows] == [("runs/goal-1", "pass")]
 

@@ -14,7 +14,7 @@ FACE = {
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",
         "--onnx", "--out", "--seed", "--fresh", "--replay", "--json",
     ],
-    "measure": ["what", "--workload", "--json"],
+    "measure": ["what", "--workload", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
     "report": ["run", "--markdown", "--json"],
     "pack": ["model", "--out"],

@@ -17,7 +17,14 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence
 from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict, combine
-from netsuke.terminal import Terminal, evidence_table, headline, layer_table, verdict_line
+from netsuke.terminal import (
+    Terminal,
+    evidence_table,
+    headline,
+    layer_table,
+    parity_table,
+    verdict_line,
+)
 
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
 
@@ -159,16 +166,35 @@ def measure(
     workload: Annotated[
         Path | None, typer.Option(help="Whose test data quality is measured on.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare a run's layers, simulated and executed.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a run's model (beside its original) or any .onnx file, here and now."""
     from netsuke import flow
+
+    if layers:
+        _measure_layers(what, workload, as_json)
+        return
 
     terminal = Terminal(quiet=as_json)
     task = None if workload is None else _workload(workload).task
     subject = what if what.suffix == ".onnx" else store.open_run(what)
     evidence = flow.measure(subject, task, terminal)
     _print_evidence(evidence, as_json)
+
+
+def _measure_layers(folder: Path, workload: Path | None, as_json: bool) -> None:
+    from netsuke.layerwise import by_layer
+
+    run = store.open_run(folder)
+    given = _workload(workload or Path(run.record["workload"]))
+    found = by_layer(run, run.record["model"] or given.model, given.task)
+    if as_json:
+        _json([layer.to_dict() for layer in found])
+    else:
+        Terminal().out.print(parity_table(found))
 
 
 @app.command()

@@ -20,7 +20,6 @@ import numpy as np
 from netsuke import store
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.propose import propose
-from netsuke.clock import RecordedClock
 from netsuke.core.budget import Budget
 from netsuke.core.check import Check
 from netsuke.core.device import Device, recorded_device
@@ -31,7 +30,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.core.probe import Subject
-from netsuke.core.recipe import Recipe, make_pass
+from netsuke.core.recipe import Recipe
 from netsuke.core.registry import named, registered
 from netsuke.core.runtime import Runtime, Session
 from netsuke.core.task import Task, ready
@@ -40,6 +39,7 @@ from netsuke.devices import device as find_device
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.journal import Journal, fingerprint
+from netsuke.layerwise import redone
 from netsuke.record import Finished, Origin, write_run
 from netsuke.workbench import STEP_PROBES, State, Workbench, probe, probes
 
@@ -191,11 +191,8 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     # What led to the final state is the only proposal of a replay.
     trials = tuple({**t, "proposal": 0} for t in old.record["steps"] if t["final"])
     with _workbench(goal, options, target) as bench:
-        original = state = _original(bench, taken)
-        for trial in trials:
-            carving = replace(goal, clock=RecordedClock(trial["clock"]))
-            made = make_pass(trial["name"], trial["settings"])
-            state = bench.state(made.apply(state.model, carving))
+        original = _original(bench, taken)
+        state = bench.state(redone(taken, old.record, goal))
         finished = replace(_measured(bench, original, state), trials=trials)
         run = write_run(target, finished, options.origin)
     if run.artifact.sha256 != old.artifact.sha256:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +21,9 @@ from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from netsuke.layerwise import LayerParity
 
 T = TypeVar("T")
 COLOURS = {
@@ -114,6 +117,18 @@ def layer_table(layers: Iterable[Layer]) -> Table:
         table.add_row(escape(layer.name), layer.op, shape, *_amounts([layer]))
     table.add_section()
     table.add_row("total", "", "", *_amounts(rows), style="bold")
+    return table
+
+
+def parity_table(layers: Iterable["LayerParity"]) -> Table:
+    """Layers, simulated and executed: the largest difference, the spread it stands in, agreement."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    for name in ("largest difference", "spread", "values that agree", "samples"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for y in layers:
+        figures = (show(y.difference, ""), show(y.spread, ""), show(y.agreement, "%"))
+        table.add_row(escape(y.name), *figures, str(y.samples))
     return table
 
 
