@@ -123,12 +123,12 @@ def _put(network: GraphModule, q: Quantizer, node: Node) -> None:
 
 def _folded(original: GraphModule, placed: GraphModule) -> dict[str, Node]:
     """Weight's name → the BatchNorm of ``original`` that ``placed`` has folded into it."""
-    left = {n.args[0].name for n in placed.graph.nodes if op(n) == "batch_norm"}
+    left = {n.name for n in placed.graph.nodes if op(n) == "batch_norm"}
     found = {}
     for norm in original.graph.nodes:
-        layer = norm.args[0] if op(norm) == "batch_norm" else None
-        if layer is not None and op(layer) in KINDS and layer.name not in left:
-            found[str(layer.args[1].target)] = norm
+        if op(norm) == "batch_norm" and norm.name not in left:
+            weight = graph.argument(_layer_of(norm), "weight")
+            found[str(weight.target)] = norm
     return found
 
 

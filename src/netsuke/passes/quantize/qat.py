@@ -13,7 +13,7 @@ from netsuke.nets.edges import with_edges
 from netsuke.nets.graph import clone, rebuilt
 from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.qat import deployed, freeze, trainable
-from netsuke.nets.quantizer import quantizers
+from netsuke.nets.quantizer import BIAS_LIMIT, quantizers
 from netsuke.nets.roles import rounds
 from netsuke.nets.samples import calibration
 from netsuke.nets.train import Trained, TrainPlan, Way, retrain
@@ -66,11 +66,10 @@ class Qat(Pass):
         prepared = trainable(placed, float_network, model.example)
         trained = self._trained(prepared, float_network, goal)
         network = deployed(trained.network, placed)
-        summary = f"{bits(placed)}, epoch {trained.best} of {self.epochs}"
         step = Step(
             name=self.name,
             settings=self.settings(),
-            summary=summary,
+            summary=f"{self._said(model, placed)}; epoch {trained.best} of {self.epochs}",
             notes=(
                 "validation by epoch, from 0: " + ", ".join(f"{s:.4g}" for s in trained.scores),
                 *trained.notes,
@@ -84,6 +83,14 @@ class Qat(Pass):
         longer = replace(self, epochs=2 * self.epochs, lr=self.lr / 2)
         wide = replace(self, weights=8, activations=8, edge=8)
         return (longer,) if wide == self else (longer, wide)
+
+    def _said(self, model: Model, placed: GraphModule) -> str:
+        """``W4A4, first and last W8A8``; the bits a model came with, where it came quantized."""
+        same = self.weights == self.activations == self.edge
+        if is_quantized(model.network):
+            return bits(placed)
+        inner = f"W{self.weights}A{self.activations}"
+        return inner if same else f"{inner}, first and last W{self.edge}A{self.edge}"
 
     def _start(self, model: Model, goal: Goal) -> tuple[GraphModule, GraphModule]:
         """The float network, and the quantized one with its encodings from calibration."""
@@ -109,15 +116,14 @@ class Qat(Pass):
 
 
 def bits(placed: GraphModule) -> str:
-    """``W4A4`` where all quantizers agree, else ``W2–8A8``."""
-    weights = sorted({q.bits for q in quantizers(placed) if q.constant and q.axis >= 0} - {32})
+    """``W4A4``, or ``W2–8A8`` where layers differ."""
+    weights = [q for q in quantizers(placed) if q.constant and q.limits[1] != BIAS_LIMIT]
     values = sorted({q.bits for q in quantizers(placed) if not q.constant})
-    return f"W{_range(weights)}A{_range(values)}"
+    return f"W{_range(sorted({q.bits for q in weights}))}A{_range(values)}"
 
 
 def _range(found: list[int]) -> str:
-    ends = dict.fromkeys((*found[:1], *found[-1:]))
-    return "–".join(map(str, ends)) or "32"
+    return "–".join(map(str, dict.fromkeys((*found[:1], *found[-1:])))) or "32"
 
 
 def without_quantizers(network: GraphModule) -> GraphModule:
