@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bench._timing import Timing, compare, outputs
+from bench._timing import Sample, Timing, compare, outputs
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,12 @@ class Entry:
 
 
 def contest(
-    files: Mapping[str, Path], reference: str, images: tuple[np.ndarray, np.ndarray], rounds: int
+    files: Mapping[str, Path], reference: str, images: tuple[Sample, np.ndarray], rounds: int
 ) -> dict[str, Entry]:
     """Every file on every image, and its time against the reference's on the first."""
     x, y = images
-    times = compare(files, reference, x[:1], rounds)
+    first = tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]
+    times = compare(files, reference, first, rounds)
     return {
         name: Entry(path, times[name], outputs(path, x).argmax(1) == y)
         for name, path in files.items()
@@ -44,7 +45,12 @@ def contest(
 
 def below(reference: Entry, entry: Entry) -> dict[str, float]:
     """How far ``entry`` is below in points, with the 95 % interval over the same images."""
-    apart = 100 * (reference.right.astype(float) - entry.right)
+    return gap(reference.right, entry.right)
+
+
+def gap(reference: np.ndarray, right: np.ndarray) -> dict[str, float]:
+    """The same of two lists of what was right."""
+    apart = 100 * (reference.astype(float) - right)
     reach = 1.96 * float(apart.std(ddof=1)) / np.sqrt(len(apart))
     return {
         "points": float(apart.mean()),

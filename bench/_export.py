@@ -11,9 +11,12 @@ from torch import nn
 OPSET = 21
 
 
-def torch_onnx(net: nn.Module, folder: Path, shape: tuple[int, ...] = (3, 32, 32)) -> Path:
-    """The network as ``folder/HASH.onnx`` (input "input", output "output", any batch); made once
-    for the same architecture and weights, for it takes seconds."""
+IMAGE = (torch.zeros(2, 3, 32, 32),)
+
+
+def torch_onnx(net: nn.Module, folder: Path, example: tuple[torch.Tensor, ...] = IMAGE) -> Path:
+    """The network as ``folder/HASH.onnx`` (any batch; input "input" where it has one, output
+    "output"); made once for the same architecture and weights, for it takes seconds."""
     path = folder / f"{_digest(net)}.onnx"
     if path.is_file():
         return path
@@ -22,13 +25,13 @@ def torch_onnx(net: nn.Module, folder: Path, shape: tuple[int, ...] = (3, 32, 32
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net.eval(),
-            (torch.zeros(2, *shape),),
+            example,
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
-            input_names=["input"],
+            input_names=["input"] if len(example) == 1 else None,
             output_names=["output"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in example),
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")

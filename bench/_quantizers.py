@@ -18,7 +18,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def onnxruntime_u8s8(model: Path, images: np.ndarray, output: Path) -> None:
+def onnxruntime_u8s8(
+    model: Path, images: np.ndarray, output: Path, per_channel: bool = True
+) -> None:
     """Write ``output``, the model in INT8, calibrated (min-max) on float32 NCHW images."""
     ready = output.with_suffix(".ready.onnx")
     quant_pre_process(str(model), str(ready), auto_merge=True)
@@ -28,7 +30,7 @@ def onnxruntime_u8s8(model: Path, images: np.ndarray, output: Path) -> None:
         str(output),
         _Reader(name, images),
         quant_format=QuantFormat.QDQ,
-        per_channel=True,
+        per_channel=per_channel,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
     )

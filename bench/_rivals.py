@@ -65,7 +65,9 @@ def environment(name: str) -> Path:
     say(f"making the environment of {name} (once, some minutes)")
     shutil.rmtree(home, ignore_errors=True)
     _must(name, [sys.executable, "-m", "venv", str(home)])
-    _must(name, [str(python), "-m", "pip", "install", "-q", "-r", str(wanted)])
+    # The file names everything: what a package says it needs may conflict (Brevitas with any recent
+    # torch over setuptools) or come in gigabytes.
+    _must(name, [str(python), "-m", "pip", "install", "-q", "--no-deps", "-r", str(wanted)])
     mark.write_text(digest)
     return python
 

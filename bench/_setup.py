@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
 from bench._export import torch_onnx
 from bench._harness import Bench, Claim
-from bench._timing import compare
+from bench._timing import Sample, compare
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from bench._resnet import ResNet
     from netsuke.core.task import Task
@@ -52,7 +53,14 @@ def with_training(bench: Bench, rows: slice | None = None) -> Task:
 
 
 def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") -> Run:
-    """``netsuke.fit`` of ResNet-20 by a recipe's text, in a folder of its own, from the start.
+    """``fit_network`` of ResNet-20."""
+    return fit_network(bench, network(bench), (recipe, task), name, drop)
+
+
+def fit_network(
+    bench: Bench, net: nn.Module, how: tuple[str, Task], name: str, drop: str = "1 pt"
+) -> Run:
+    """``netsuke.fit`` by a recipe's text on a task, in a folder of its own, from the start.
 
     drop: what the gate allows on the validation images. The shared network was trained on them
     (96.9 % there, 88.3 % on the test images), so a retrained one must be allowed to know them less.
@@ -63,9 +71,10 @@ def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") ->
 
     # One of its own: two benches at once do not meet.
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=bench.folder("runs")))
-    options = Options(name="resnet20", out=folder, fresh=True)
+    options = Options(name=name, out=folder, fresh=True)
+    recipe, task = how
     return netsuke.fit(
-        network(bench),
+        net,
         task,
         budget=netsuke.Budget(drop=drop),
         recipe=read_recipe(recipe),
@@ -74,11 +83,15 @@ def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") ->
 
 
 def fastest_fp32(bench: Bench, ours: Path, sample: np.ndarray) -> tuple[str, dict[str, Path]]:
+    """``fastest_of`` for ResNet-20."""
+    return fastest_of(bench, ours, torch_onnx(network(bench), bench.folder("onnx")), sample)
+
+
+def fastest_of(
+    bench: Bench, ours: Path, theirs: Path, sample: Sample
+) -> tuple[str, dict[str, Path]]:
     """(name of the faster, both files): Netsuke's own FP32 export and torch.onnx's."""
-    files = {
-        "FP32, Netsuke's export": ours,
-        "FP32, torch.onnx": torch_onnx(network(bench), bench.folder("onnx")),
-    }
+    files = {"FP32, Netsuke's export": ours, "FP32, torch.onnx": theirs}
     times = compare(files, "FP32, torch.onnx", sample, rounds=bench.count(10, 2))
     return max(times, key=lambda name: times[name].ratio), files
 
@@ -95,6 +108,11 @@ def run_facts(run: Run) -> dict[str, Any]:
         "evidence": {e["what"]: e["value"] for e in run.record["final"]["evidence"]},
         "findings": list(run.record["final"]["artifact"]["findings"]),
     }
+
+
+def stored_bytes(run: Run) -> int:
+    """Bytes of ``model.nsk``, which holds the true bits and expands to the runnable file."""
+    return (run.folder / "model.nsk").stat().st_size
 
 
 def unknown(names: dict[str, tuple[str, str, float]]) -> tuple[Claim, ...]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+Sample = np.ndarray | tuple[np.ndarray, ...]
+"""A network's input, or its inputs in the order of the file."""
 BURST_SECONDS = 0.01
 WARM_UP = 20
 SITTINGS = 9
@@ -40,7 +42,7 @@ def session(path: Path) -> ort.InferenceSession:
 
 
 def compare(
-    files: Mapping[str, Path], reference: str, sample: np.ndarray, rounds: int = 20
+    files: Mapping[str, Path], reference: str, sample: Sample, rounds: int = 20
 ) -> dict[str, Timing]:
     """Time every file against ``reference`` on one sample (batch 1): nine sittings of ``rounds``.
 
@@ -56,29 +58,37 @@ def compare(
     }
 
 
-def faster(files: Mapping[str, Path], sample: np.ndarray, rounds: int = 6) -> str:
+def faster(files: Mapping[str, Path], sample: Sample, rounds: int = 6) -> str:
     """The name of the fastest file: what an honest comparison takes as its reference."""
     found = compare(files, next(iter(files)), sample, rounds)
     return max(found, key=lambda name: found[name].ratio)
 
 
-def outputs(path: Path, inputs: np.ndarray, batch: int = 100) -> np.ndarray:
+def outputs(path: Path, inputs: Sample, batch: int = 100) -> np.ndarray:
     """The file's first output for all inputs; batches of one where the file has a fixed batch of 1."""
     opened = session(path)
-    entry = opened.get_inputs()[0]
-    size = batch if not isinstance(entry.shape[0], int) else entry.shape[0]
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    free = opened.get_inputs()[0].shape[0]
+    size = batch if not isinstance(free, int) else free
     found = [
-        opened.run(None, {entry.name: inputs[i : i + size]})[0] for i in range(0, len(inputs), size)
+        opened.run(None, feed(opened, tuple(x[i : i + size] for x in given)))[0]
+        for i in range(0, len(given[0]), size)
     ]
     return np.concatenate(found)
 
 
+def feed(opened: ort.InferenceSession, sample: Sample) -> dict[str, np.ndarray]:
+    """The inputs by their names in the file."""
+    given = sample if isinstance(sample, tuple) else (sample,)
+    return {i.name: x for i, x in zip(opened.get_inputs(), given, strict=True)}
+
+
 def _sitting(
-    files: Mapping[str, Path], sample: np.ndarray, rounds: int, shuffle: random.Random
+    files: Mapping[str, Path], sample: Sample, rounds: int, shuffle: random.Random
 ) -> dict[str, np.ndarray]:
     """Seconds of a call of each file in each round, all freshly loaded."""
     sessions = {name: session(files[name]) for name in shuffle.sample(list(files), len(files))}
-    feeds = {name: {s.get_inputs()[0].name: sample} for name, s in sessions.items()}
+    feeds = {name: feed(s, sample) for name, s in sessions.items()}
     calls = {name: _burst(s, feeds[name]) for name, s in sessions.items()}
     spent: dict[str, list[float]] = {name: [] for name in files}
     for _ in range(rounds):

@@ -33,7 +33,7 @@ def figure_1(bench: Bench) -> Figure:
         run = fit(bench, INT8, task, "figure1")
     reference, floats = fastest_fp32(bench, run.baseline.path, images[0][:1])
     theirs, notes = rivals(bench, floats)
-    files = {"Netsuke": run.artifact.path, **floats, **theirs}
+    files = {"Netsuke": run.artifact.path, **floats, **{n: c.path for n, c in theirs.items()}}
     found = contest(files, reference, images, bench.count(ROUNDS, 2))
     lost = below(found[reference], found["Netsuke"])
     claims = [

@@ -17,13 +17,19 @@ from onnx import TensorProto, helper
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import _harness, _rivals, walk  # noqa: E402
-from bench._contest import below, contest  # noqa: E402
+from bench import _harness, _rivals, quantize, walk  # noqa: E402
+from bench._contest import below, contest, gap  # noqa: E402
 from bench._data import augment, normalise  # noqa: E402
 from bench._demo import demo  # noqa: E402
 from bench._harness import Bench, Claim, Figure, MissingDataError  # noqa: E402
+from bench._memory import Used, _steepening  # noqa: E402
+from bench._minilm import Classifier, _batches  # noqa: E402
+from bench._mobile import MobileNet, unbalanced  # noqa: E402
+from bench._modular import ModularResNet  # noqa: E402
 from bench._pruned import bisect  # noqa: E402
 from bench._resnet import from_state, resnet, with_selects  # noqa: E402
+from bench._shapes import mobilenet_v2, resnet18  # noqa: E402
+from bench._timing import outputs  # noqa: E402
 
 from netsuke.core.errors import NetsukeError  # noqa: E402
 
@@ -91,6 +97,10 @@ def test_missing_data_is_skipped_visibly(tmp_path: Path) -> None:
 
 def test_the_walk_has_five_figures() -> None:
     assert list(_harness.figures(walk)) == [1, 2, 3, 4, 5]
+
+
+def test_quantization_has_nine_figures() -> None:
+    assert list(_harness.figures(quantize)) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_each_figure_is_a_table_and_a_line_of_json(
@@ -212,6 +222,82 @@ def test_resnet20_is_the_shared_one() -> None:
         assert torch.allclose(with_selects(net)(x), expected, atol=1e-6)
 
 
+def test_the_network_of_modules_alone_computes_the_same() -> None:
+    net = resnet(20).eval()
+    x = torch.randn(2, 3, 32, 32)
+    modular = ModularResNet(net.state_dict()).eval()
+    with torch.no_grad():
+        assert torch.allclose(modular(x), net(x), atol=1e-6)
+        weights = [b.shortcut.weight for b in modular.blocks if hasattr(b.shortcut, "weight")]
+    assert len(weights) == 2
+    assert all(set(w.unique().tolist()) == {0.0, 1.0} for w in weights)
+
+
+def test_the_unbalanced_copy_computes_the_same_from_other_ranges() -> None:
+    torch.manual_seed(0)
+    net = MobileNet()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.bias)
+    net.eval()
+    copy, x = unbalanced(net), torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(copy(x), net(x), rtol=1e-4, atol=1e-4)
+    gains = copy.bn.weight / net.bn.weight
+    assert gains.max() / gains.min() > 30
+
+
+def test_the_shapes_are_the_known_ones() -> None:
+    assert sum(p.numel() for p in resnet18().parameters()) == 11_689_512
+    assert sum(p.numel() for p in mobilenet_v2().parameters()) == 3_504_872
+
+
+class Encoded(torch.nn.Module):
+    """Stands where an encoder stands: each token's number in both of two places."""
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> object:
+        del attention_mask
+        return types.SimpleNamespace(
+            last_hidden_state=input_ids.float().unsqueeze(-1).expand(-1, -1, 2)
+        )
+
+
+def test_padding_has_no_part_in_the_mean_of_a_sentence() -> None:
+    net = Classifier(Encoded(), 2)
+    ids, mask = torch.tensor([[2, 4, 99], [6, 99, 99]]), torch.tensor([[1, 1, 0], [1, 0, 0]])
+    assert net.pooled(ids, mask).tolist() == [[3.0, 3.0], [6.0, 6.0]]
+    (cut,) = _batches((ids.numpy(), mask.numpy(), np.array([0, 1])))
+    assert cut[0].tolist() == [[6, 99], [2, 4]]
+    assert cut[2].tolist() == [1, 0]
+
+
+def test_cost_that_grows_with_the_square_is_seen() -> None:
+    linear = {n: Used(0, 1, 3.0 + 2 * n) for n in (64, 128, 256)}
+    square = {n: Used(0, 1, 3.0 + n * n) for n in (64, 128, 256)}
+    assert _steepening(linear) == pytest.approx(1)
+    assert _steepening(square) == pytest.approx(2)
+
+
+def test_a_file_of_several_inputs_is_fed_in_order(tmp_path: Path) -> None:
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in "abc"]
+    graph = helper.make_graph(
+        [helper.make_node("Sub", ["a", "b"], ["c"])], "g", ports[:2], ports[2:]
+    )
+    path = tmp_path / "two.onnx"
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path
+    )
+    one, other = np.ones((5, 2), np.float32), np.full((5, 2), 3, np.float32)
+    assert (outputs(path, (one, other), batch=2) == -2).all()
+
+
+def test_a_gap_is_of_the_same_samples() -> None:
+    right = np.arange(1000) % 10 != 0
+    assert gap(right, right) == {"points": 0.0, "low": 0.0, "high": 0.0}
+    assert gap(right, np.roll(right, 1))["points"] == 0
+    assert gap(right, np.roll(right, 1))["high"] > 2
+
+
 def test_a_pruned_state_is_rebuilt_with_its_widths() -> None:
     net = with_selects(resnet(20))
     state = dict(net.state_dict())
@@ -265,7 +351,7 @@ def test_every_rival_is_a_script_with_exact_pins() -> None:
     assert (
         scripts
         == sorted(path.stem for path in _rivals.RIVALS.glob("*.txt"))
-        == ["nncf", "torch_pruning"]
+        == ["aimet", "brevitas", "nncf", "torch_pruning"]
     )
     for path in _rivals.RIVALS.glob("*.txt"):
         assert all("==" in line for line in path.read_text("utf8").split())
