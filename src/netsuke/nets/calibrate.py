@@ -13,12 +13,14 @@ from torch.fx import GraphModule, Interpreter, Node
 from netsuke.core.errors import NetsukeError
 from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
+from netsuke.nets.lookup import grouped
 from netsuke.nets.quantizer import (
     BIAS_LIMIT,
     QUANTIZE,
     Encoding,
     Quantizer,
     encode,
+    is_weight,
     quantizers,
     read,
     write,
@@ -39,7 +41,7 @@ def calibrate(
     """
     ranges = ranges or Ranges()
     for key, seen in _observe(network, batches).items():
-        scheme = Uniform(bits=next(q.bits for q in quantizers(network) if q.key == key))
+        scheme = next(q.scheme for q in quantizers(network) if q.key == key)
         low, high = ranges.of(seen, scheme)
         write(network, key, encode(torch.tensor(low), torch.tensor(high), scheme))
     encode_constants(network)
@@ -48,8 +50,8 @@ def calibrate(
 def encode_constants(network: GraphModule) -> None:
     """Set the encodings of weights and biases from their values and their inputs' encodings."""
     for q in quantizers(network):
-        if q.constant and q.limits[1] != BIAS_LIMIT and q.axis >= 0:
-            write(network, q.key, encode_weight(_value(network, q), _scheme(q)))
+        if q.limits[1] != BIAS_LIMIT and is_weight(q):
+            write(network, q.key, encode_weight(_value(network, q), q.scheme))
     encode_biases(network)
 
 
@@ -61,11 +63,19 @@ def encode_biases(network: GraphModule) -> None:
 
 
 def encode_weight(weight: Tensor, scheme: Uniform) -> Encoding:
-    """The encoding of a weight, one scale for each channel of the scheme's axis."""
-    rows = weight.detach().double().movedim(scheme.axis, 0).flatten(1)
-    reach = rows.abs().amax(1)
-    if scheme.bits < 8:
-        reach = _least_error_rows(rows, reach, scheme.limits[1])
+    """The encoding of a weight, one scale for each channel of the scheme's axis, for each group, or
+    for all. Below 8 bits a symmetric one has the least square error, not the full range."""
+    weight = weight.detach().double()
+    if scheme.group:
+        rows = grouped(weight, scheme.group)
+    else:
+        rows = weight.flatten() if scheme.axis < 0 else weight.movedim(scheme.axis, 0).flatten(1)
+    if not scheme.symmetric:
+        return encode(rows.amin(-1), rows.amax(-1), scheme)
+    reach = rows.abs().amax(-1)
+    if scheme.bits < 8 and scheme.limits[0] < 0:
+        flat = rows.reshape(-1, rows.shape[-1])
+        reach = _least_error_rows(flat, reach.reshape(-1), scheme.limits[1]).view_as(reach)
     return encode(-reach, reach, scheme)
 
 
@@ -77,10 +87,11 @@ def _encode_bias(network: GraphModule, q: Quantizer) -> None:
     inputs, weights = read(network, x.key), read(network, weight.key)
     bias = _value(network, q).detach().double().abs()
     least = bias / (BIAS_LIMIT / 2) / inputs.scale.double()
+    least = least if weights.scale.dim() else least.amax()
     scale = torch.maximum(weights.scale.double(), least).float()
     write(network, weight.key, Encoding(scale, weights.zero_point))
-    zero = torch.zeros_like(scale, dtype=torch.int32)
-    write(network, q.key, Encoding((scale.double() * inputs.scale.double()).float(), zero))
+    joined = (scale.double() * inputs.scale.double()).float().expand(len(bias))
+    write(network, q.key, Encoding(joined, torch.zeros_like(joined, dtype=torch.int32)))
 
 
 def _observe(network: GraphModule, batches: Iterable[Sequence[Tensor]]) -> dict[str, Histogram]:
@@ -111,7 +122,7 @@ class _Watcher(Interpreter):
         if q is None:
             return super().run_node(n)
         value = self.env[q.source]
-        if q.constant and q.axis >= 0:
+        if is_weight(q) or q.limits[1] == BIAS_LIMIT:
             return value
         if not bool(torch.isfinite(value).all()):
             raise NetsukeError(
@@ -143,7 +154,3 @@ def _value(network: GraphModule, q: Quantizer) -> Tensor:
     value = graph.tensor_of(network, q.source)
     assert value is not None
     return value
-
-
-def _scheme(q: Quantizer) -> Uniform:
-    return Uniform(bits=q.bits, symmetric=q.limits[0] < 0, axis=q.axis)

@@ -5,15 +5,18 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import fx, nn
 
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.nets.graph import argument, module_name, op, shapes, source, tensor_of
 from netsuke.nets.inplace import is_view
+from netsuke.nets.lookup import bits_of
 from netsuke.nets.macs import Shape, Shapes, macs, shape_of
 
-QUANTIZE = "netsuke.quantize"
+QUANTIZE, DYNAMIC, LOOKUP = "netsuke.quantize", "netsuke.quantize_dynamic", "netsuke.lookup"
+QUANTIZERS = frozenset({QUANTIZE, DYNAMIC, LOOKUP})
 # Operations which runtimes compute within the one before, so that their outputs are never stored.
 FUSED = frozenset({
     "batch_norm", "celu", "clamp", "clamp_min", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh",
@@ -75,7 +78,8 @@ def layers(model: Model) -> tuple[Layer, ...]:
         weights = sum(size for key, size in read[node].items() if key not in counted)
         counted |= read[node].keys()
         fed = [n for n in node.all_input_nodes if n in live and n.name in known]
-        found.append(_layer(node, name, weights, fed, known))
+        bits = _weight_bits(network, node)
+        found.append(_layer(node, name, (weights, bits), fed, known))
     return tuple(found)
 
 
@@ -91,7 +95,7 @@ def _live(graph: fx.Graph) -> set[fx.Node]:
 
 def _moves(node: fx.Node) -> bool:
     name = op(node)
-    quiet = name in MOVES or name == QUANTIZE or name.startswith("operator.")
+    quiet = name in MOVES or name in QUANTIZERS or name.startswith("operator.")
     return quiet or name.endswith("_like") or is_view(node)
 
 
@@ -110,7 +114,9 @@ def _names(read: Mapping[fx.Node, Mapping[str, int]]) -> list[str]:
     return names
 
 
-def _layer(node: fx.Node, name: str, weights: int, fed: list[fx.Node], known: Shapes) -> Layer:
+def _layer(
+    node: fx.Node, name: str, weights: tuple[int, int], fed: list[fx.Node], known: Shapes
+) -> Layer:
     out = _output(node, known)
     channels, groups = _channels(node, known)
     return Layer(
@@ -118,13 +124,13 @@ def _layer(node: fx.Node, name: str, weights: int, fed: list[fx.Node], known: Sh
         op=op(node).strip("_"),
         source=source(node),
         shape=out[1:],
-        weights=weights,
+        weights=weights[0],
         inputs=sum(math.prod(known[n.name]) for n in fed),
         outputs=_elements(node, known),
         macs=macs(node, known, out),
         channels=channels,
         groups=groups,
-        weight_bits=_weight_bits(node),
+        weight_bits=weights[1],
         activation_bits=_activation_bits(node, fed),
     )
 
@@ -157,10 +163,25 @@ def _output(node: fx.Node, known: Shapes) -> Shape:
     return next((known[user.name] for user in node.users if user.name in known), ())
 
 
-def _weight_bits(node: fx.Node) -> int:
-    fed = [n for n in node.all_input_nodes if op(n) == QUANTIZE]
-    bits = [_bits(n) for n in fed if n.all_input_nodes[0].op == "get_attr"]
+def _weight_bits(network: fx.GraphModule, node: fx.Node) -> int:
+    """Bits of a weight's codes. Scales and codebooks are in the size of the file."""
+    bits = [b for n in node.all_input_nodes if (b := _code_bits(network, n)) is not None]
     return min(bits, default=32)  # a bias is kept at 32 bits beside weights of 8
+
+
+def _code_bits(network: fx.GraphModule, node: fx.Node) -> int | None:
+    """Of a coded parameter; None for all else."""
+    if op(node) == "to" and op(node.all_input_nodes[0]) == "to":
+        node = node.all_input_nodes[0]
+    if not node.all_input_nodes or node.all_input_nodes[0].op != "get_attr":
+        return None
+    if op(node) == QUANTIZE:
+        return _bits(node)
+    if op(node) == LOOKUP:
+        levels = tensor_of(network, node.args[1])
+        return None if levels is None else bits_of(len(levels))
+    kind = node.args[1] if op(node) == "to" else None
+    return kind.itemsize * 8 if isinstance(kind, torch.dtype) else None
 
 
 def _activation_bits(node: fx.Node, fed: list[fx.Node]) -> int:
@@ -168,14 +189,14 @@ def _activation_bits(node: fx.Node, fed: list[fx.Node]) -> int:
     before = [_quantizer(n) for n in fed]
     if before and all(n is not None for n in before):
         return max(_bits(n) for n in before if n is not None)
-    if op(node) in FUSED and node.users and all(op(u) == QUANTIZE for u in node.users):
+    if op(node) in FUSED and node.users and all(op(u) in QUANTIZERS for u in node.users):
         return max(_bits(user) for user in node.users)
     return 32
 
 
 def _quantizer(node: fx.Node) -> fx.Node | None:
     """The quantizer a value comes from, through views of it."""
-    while op(node) != QUANTIZE:
+    while op(node) not in QUANTIZERS:
         if not node.all_input_nodes or not _moves(node):
             return None
         node = node.all_input_nodes[0]
@@ -183,6 +204,8 @@ def _quantizer(node: fx.Node) -> fx.Node | None:
 
 
 def _bits(quantizer: fx.Node) -> int:
+    if op(quantizer) != QUANTIZE:
+        return 8
     return int(argument(quantizer, "qmax") - argument(quantizer, "qmin")).bit_length()
 
 

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from netsuke.core.scheme import Uniform
+from netsuke.core.scheme import Scheme, Uniform
 from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
+from netsuke.nets.lookup import lookups
 from netsuke.nets.quantizer import (
     BIAS_LIMIT,
     QUANTIZE,
@@ -28,6 +29,7 @@ from netsuke.nets.quantizer import (
 )
 from netsuke.nets.roles import WEIGHTED, moves, op
 from netsuke.nets.sites import Sites
+from netsuke.nets.weights import quantize_weight
 
 PRODUCTS = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -50,9 +52,9 @@ class Plan:
     tensor differ, the one with the most bits.
     """
 
-    weights: Uniform = WEIGHT
+    weights: Scheme = WEIGHT
     activations: Uniform = ACTIVATION
-    own_weights: Mapping[str, Uniform] = field(default_factory=dict)
+    own_weights: Mapping[str, Scheme] = field(default_factory=dict)
     own_inputs: Mapping[str, Uniform] = field(default_factory=dict)
 
     @staticmethod
@@ -91,7 +93,7 @@ def left_float(network: GraphModule) -> tuple[str, ...]:
 
 
 def is_quantized(network: GraphModule) -> bool:
-    return any(True for _ in quantizers(network))
+    return any(True for _ in (*quantizers(network), *lookups(network)))
 
 
 def _reads_quantizers(node: Node) -> bool:
@@ -140,9 +142,14 @@ def _after(network: GraphModule, sites: Sites, value: Node, key: str, scheme: Un
 
 
 def _weights(network: GraphModule, node: Node, plan: Plan) -> None:
-    """Quantizers for a weight (symmetric, per channel) and the bias that joins its sums."""
+    """Quantizers for a weight and the bias that joins its sums, which are of integers only where the
+    weight is held in bytes, a scale a channel; else the bias stays a float."""
     weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
-    scheme = plan.own_weights.get(str(node.all_input_nodes[1].target), plan.weights)
+    name = str(node.all_input_nodes[1].target)
+    scheme = plan.own_weights.get(name, plan.weights)
+    if not isinstance(scheme, Uniform) or scheme.bits > 8 or scheme.group:
+        quantize_weight(network, node, scheme)
+        return
     channels = len(graph.tensor_of(network, weight))  # type: ignore[arg-type]
     unset = Encoding(torch.ones(channels), torch.zeros(channels, dtype=torch.int32))
     key = f"{node.name}_weight"

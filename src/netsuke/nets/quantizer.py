@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from netsuke.core.scheme import Uniform
+from netsuke.nets.roles import READS_WEIGHT, op
 
 HOME = "quantizers"
 """The submodule of a network that holds the buffers of its quantizers."""
@@ -193,6 +194,16 @@ def quantizers(network: GraphModule) -> Iterator[Quantizer]:
     for node in network.graph.nodes:
         if node.op == "call_function" and node.target is QUANTIZE:
             yield Quantizer.of(node)
+
+
+def is_weight(q: Quantizer) -> bool:
+    """Whether it quantizes what a layer has for a weight, or a parameter channel by channel."""
+    if not q.constant:
+        return False
+    return q.axis >= 0 or any(
+        op(user) in READS_WEIGHT and user.args[READS_WEIGHT[op(user)]] is q.node
+        for user in q.node.users
+    )
 
 
 def along(x: Tensor, values: Tensor, axis: int, group: int = 0) -> Tensor:

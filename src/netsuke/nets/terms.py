@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import fx
 
-import netsuke.nets.quantizer  # noqa: F401  registers netsuke::quantize
+import netsuke.nets.dynamic
+import netsuke.nets.lookup
+import netsuke.nets.quantizer  # noqa: F401  they register netsuke's operations
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.graph import module_name, source
 

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from netsuke.core.model import Model
 from netsuke.nets.onnx_out.aten import translate
 from netsuke.nets.onnx_out.build import UntranslatedError
+from netsuke.nets.onnx_out.dynamic import multiply_dynamic
 from netsuke.nets.onnx_out.general import translate_all
 from netsuke.nets.onnx_out.integers import meant_for_integers, on_integers
 from netsuke.nets.onnx_out.kernels import for_kernels
@@ -49,7 +50,7 @@ def to_onnx(model: Model) -> ir.Model:
         made = translate(network, model.example)
     except UntranslatedError:
         made = translate_all(network, model.example)
-    for step in (tidy, join_slices, on_integers, store, for_kernels, tidy):
+    for step in (tidy, join_slices, on_integers, store, multiply_dynamic, for_kernels, tidy):
         step(made)
     return made
 

@@ -50,6 +50,10 @@ def _dequantize(b: Builder, o: Operation) -> ir.Value:
     return b("DequantizeLinear", *inputs, **attributes)
 
 
+def _quantize_dynamic(b: Builder, o: Operation) -> ir.Value:
+    return b("DequantizeLinear", *b.several("DynamicQuantizeLinear", 3, o["x"]))
+
+
 def _pick(b: Builder, o: Operation) -> ir.Value:
     """ONNX gathers by 32-bit numbers only."""
     picked = b("Gather", o["levels"], b("Cast", o["codes"], to=int(ir.DataType.INT32)), axis=0)
@@ -65,6 +69,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **pointwise.TABLE,
     **moving.TABLE,
     "netsuke.quantize": _quantize,
+    "netsuke.quantize_dynamic": _quantize_dynamic,
     "netsuke.dequantize": _dequantize,
     "netsuke.pick": _pick,
     "netsuke.widen": _widen,

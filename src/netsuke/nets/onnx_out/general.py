@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from netsuke.core.errors import NetsukeError
+from netsuke.nets.dynamic import DYNAMIC
 from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET
 from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, WIDEN
 from netsuke.nets.quantizer import QUANTIZE
@@ -66,6 +67,11 @@ def _dequantize(codes: Any, scale: Any, zero_point: Any, axis: int, group: int) 
     return onnx.DequantizeLinear(codes, scale, zero_point, axis=max(axis, 0))
 
 
+def _quantize_dynamic(x: Any) -> Any:
+    integers, scale, zero_point = onnx.DynamicQuantizeLinear(x)
+    return onnx.DequantizeLinear(integers, scale, zero_point)
+
+
 def _pick(codes: Any, levels: Any, scale: Any) -> Any:
     picked = onnx.Gather(levels, onnx.Cast(codes, to=ir.DataType.INT32), axis=0)
     return picked if scale is None else onnx.Mul(picked, scale)
@@ -103,6 +109,7 @@ def _name_ports(model: ir.Model) -> None:
 
 TABLE: dict[Any, Any] = {
     QUANTIZE: _quantize,
+    DYNAMIC: _quantize_dynamic,
     DEQUANTIZE: _dequantize,
     PICK: _pick,
     WIDEN: _widen,

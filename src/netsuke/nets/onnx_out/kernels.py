@@ -24,11 +24,13 @@ def for_kernels(model: ir.Model) -> None:
 
 
 def write_zero_points(editor: Editor, node: ir.Node) -> None:
-    """A product is fused only when its weight's zero points are written out, though all are 0."""
-    weight = (
-        made_by(node.inputs[1], "DequantizeLinear") if node.op_type in ("Gemm", "MatMul") else None
+    """A product of integers is fused only when its weight's zero points are written out, though all
+    are 0."""
+    product = node.op_type in ("Gemm", "MatMul")
+    x, weight = (
+        (made_by(x, "DequantizeLinear") for x in node.inputs[:2]) if product else (None,) * 2
     )
-    if weight is None or len(weight.inputs) > 2:
+    if x is None or weight is None or len(weight.inputs) > 2:
         return
     zeros = editor.constant(np.zeros(array(weight.inputs[1]).shape, np.int8))
     inputs = [*weight.inputs, zeros]

@@ -14,8 +14,8 @@ from netsuke.core.scheme import Lookup
 from netsuke.nets import graph, lookup
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.lookup import Levels, TableQuantizer, lookups, nearest
-from netsuke.nets.quantizer import HOME, Quantizer, along, quantizers, read
-from netsuke.nets.roles import READS_WEIGHT, op
+from netsuke.nets.quantizer import HOME, Quantizer, along, is_weight, quantizers, read
+from netsuke.nets.roles import op
 
 ACTIVATION = torch.uint8
 """What activations are stored in. onnxruntime's x86 kernels multiply u8 by s8 and leave s8 by s8 in
@@ -78,7 +78,7 @@ def lower(network: GraphModule) -> GraphModule:
     """A copy for export: BatchNorm folded, dropout gone, weights held as the codes they are."""
     network = graph.inference(fold_batchnorm(network))
     for q in list(quantizers(network)):
-        if q.constant and (q.limits[0] == -q.limits[1] or _is_weight(q)):
+        if q.constant and (q.limits[0] == -q.limits[1] or is_weight(q)):
             _hold_integers(network, q)
         else:
             _store(network, q)
@@ -90,12 +90,6 @@ def lower(network: GraphModule) -> GraphModule:
     graph.rebuilt(network)
     graph.drop_unused(network)
     return network
-
-
-def _is_weight(q: Quantizer) -> bool:
-    """Whether it is read where layers have their weight."""
-    return any(user.args[READS_WEIGHT[op(user)]] is q.node
-               for user in q.node.users if op(user) in READS_WEIGHT)  # fmt: skip
 
 
 def _hold_integers(network: GraphModule, q: Quantizer) -> None:
@@ -114,8 +108,8 @@ def _hold_integers(network: GraphModule, q: Quantizer) -> None:
 
 
 def _storage(limits: tuple[int, int]) -> torch.dtype:
-    """The smallest type of torch that holds all codes."""
-    kinds = (WEIGHT, torch.uint8, torch.int16, torch.uint16)
+    """The smallest type of torch that holds all codes, of their signedness."""
+    kinds = (torch.uint8, torch.uint16) if limits[0] == 0 else (WEIGHT, torch.int16)
     fits = (k for k in kinds if torch.iinfo(k).min <= limits[0] and limits[1] <= torch.iinfo(k).max)
     return next(fits, BIAS)
 
@@ -168,7 +162,7 @@ def _hold_half(network: GraphModule, node: Node) -> None:
         return
     for wide in [user for user in node.users if op(user) == "to"]:
         key = node.name.replace(".", "_")
-        held = _buffer(network, key, wide, "half", x.detach().to(node.args[1]))  # type: ignore[arg-type]
+        held = _buffer(network, key, wide, "codes", x.detach().to(node.args[1]))  # type: ignore[arg-type]
         _instead(network, wide, WIDEN, (held,))
 
 

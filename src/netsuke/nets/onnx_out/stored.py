@@ -67,17 +67,16 @@ def _serve(editor: Editor, dequantize: ir.Node, user: ir.Node) -> None:
 
 def _multiply(editor: Editor, dequantize: ir.Node, user: ir.Node) -> None:
     """Gemm or MatMul by codes in columns, which is the form that is fused."""
-    codes, scale, zero = _held(dequantize)
+    codes, *encoding = _held(dequantize)
     group, attributes = _group(dequantize), {"axis": 1}
     if user.op_type == "Gemm":  # its weight has outputs first
         codes = codes.T
-        scale, zero = (x.T if x is not None and x.ndim == 2 else x for x in (scale, zero))
+        encoding = [x.T if x is not None and x.ndim == 2 else x for x in encoding]
     if group:
         attributes = {"axis": 0, "block_size": group}
-    elif not scale.ndim:
-        scale, zero = (None if x is None else np.full(codes.shape[1], x) for x in (scale, zero))
-    codes, zero = _smallest(codes, zero)
-    constants = [editor.constant(x) for x in (codes, scale, zero) if x is not None]
+    encoding = [x if x is None or x.ndim else np.full(codes.shape[1], x) for x in encoding]
+    codes, zero = _smallest(codes, encoding[1])
+    constants = [editor.constant(x) for x in (codes, encoding[0], zero) if x is not None]
     weight = editor.insert(user, "DequantizeLinear", constants, attributes).outputs[0]
     product = editor.insert(user, "MatMul", [user.inputs[0], weight]).outputs[0]
     bias = user.inputs[2] if len(user.inputs) > 2 else None
@@ -101,14 +100,14 @@ def _gather_halves_of_bytes(editor: Editor, dequantize: ir.Node, user: ir.Node) 
     """ONNX's Gather takes no 4-bit integers; onnxruntime's own operation does."""
     codes, scale, zero = _held(dequantize)
     group = _group(dequantize)
-    shape = scale.shape if group else (len(codes), 1)
     codes, zero = _smallest(codes, zero)
-    scale, zero = (
-        None if x is None else np.broadcast_to(x.reshape(x.shape if group else (-1, 1)), shape)
+    shape = scale.shape if group else (len(codes), 1)
+    encoding = [
+        editor.constant(np.broadcast_to(x if group else x.reshape(-1, 1), shape))
         for x in (scale, zero)
-    )
-    rows = [None if x is None else editor.constant(x) for x in (codes, scale, zero)]
-    inputs = [rows[0], user.inputs[1], rows[1], *([] if zero is None else rows[2:])]
+        if x is not None
+    ]
+    inputs = [editor.constant(codes), user.inputs[1], *encoding]
     block = group or max(LEAST_BLOCK, 2 ** (codes.shape[1] - 1).bit_length())
     node = ir.node(
         "GatherBlockQuantized", inputs, {"block_size": block, "gather_axis": 0, "quantize_axis": 1},
