@@ -16,6 +16,7 @@ FACE = {
     ],
     "measure": ["what", "--workload", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
+    "explain": ["run", "--workload", "--try", "--json"],
     "report": ["run", "--markdown", "--json"],
     "pack": ["model", "--out"],
     "unpack": ["stored", "--out"],

@@ -23,6 +23,7 @@ from netsuke.terminal import (
     headline,
     layer_table,
     parity_table,
+    print_explanation,
     verdict_line,
 )
 
@@ -220,6 +221,33 @@ def judge(
     else:
         _print_verdicts(verdicts)
     raise typer.Exit(EXIT[verdict.outcome])
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    workload: Annotated[
+        Path | None, typer.Option(help="Whose data to use [default: the run's own].")
+    ] = None,
+    tries: Annotated[
+        bool, typer.Option("--try", help="Apply the remedies and measure what they give back.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say which layers lose quality under quantization, why, and what mends it."""
+    from netsuke.explain import explain as explained
+
+    found = store.open_run(run)
+    if workload is None and not found.record["workload"]:
+        raise NetsukeError(f"explain: {run} names no workload; give --workload FILE.py")
+    terminal = Terminal(quiet=as_json)
+    task = _workload(workload or Path(found.record["workload"])).task
+    explanation = explained(found, task, terminal, tries)
+    if as_json:
+        _json(explanation)
+    else:
+        print_explanation(terminal, explanation)
+        terminal.out.print(f"  {found.folder / 'report.html'}")
 
 
 @app.command()

@@ -36,6 +36,7 @@ from netsuke.core.runtime import Runtime, Session
 from netsuke.core.task import Task, ready
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
+from netsuke.explain import NETWORK, keep
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.journal import Journal, fingerprint
@@ -90,6 +91,7 @@ def fit(
         wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
         chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
         finished = _measured(bench, original, state)
+        keep(folder, state.model, journal.source(chosen, original))
         run = write_run(
             folder,
             replace(finished, trials=tuple(journal.trials), chosen=chosen, advice=advice),
@@ -194,6 +196,8 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
         original = _original(bench, taken)
         state = bench.state(redone(taken, old.record, goal))
         finished = replace(_measured(bench, original, state), trials=trials)
+        if (old.folder / NETWORK).is_dir():
+            shutil.copytree(old.folder / NETWORK, target / NETWORK)
         run = write_run(target, finished, options.origin)
     if run.artifact.sha256 != old.artifact.sha256:
         raise NetsukeError(

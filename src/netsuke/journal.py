@@ -72,6 +72,18 @@ class Journal:
         state = bench.state(load(self._folder(self.kept[proposal])))
         return replace(state, evidence=tuple(Evidence(**e) for e in evidence))
 
+    def source(self, proposal: int, original: State) -> Model:
+        """The last model still in float on the way of a proposal: what was quantized, if anything."""
+        from netsuke.nets.place import is_quantized
+        from netsuke.nets.save import load
+
+        found = original.model
+        for number, trial in enumerate(self.trials):
+            if trial["proposal"] == proposal and trial["outcome"] == "kept":
+                model = load(self._folder(number))
+                found = found if is_quantized(model.network) else model
+        return found
+
     def _folder(self, kept: int) -> Path:
         return self.progress.folder / "steps" / str(kept)
 

@@ -21,6 +21,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict
+from netsuke.report.explained import explained
 
 if TYPE_CHECKING:
     from netsuke.layerwise import LayerParity
@@ -178,3 +179,23 @@ def _interval(drop: Evidence) -> str:
     if drop.low is None or drop.high is None:
         return f" ({drop.samples:,} samples)"
     return f" (95 %: {_points(-drop.high)} … {_points(-drop.low)}, {drop.samples:,} samples)"
+
+
+def print_explanation(terminal: Terminal, explanation: dict[str, Any]) -> None:
+    """What an explanation says: the layers, worst first, a sentence for each finding, what was tried."""
+    seen = explained(explanation)
+    assert seen is not None
+    out = terminal.out
+    out.print(f"  {escape(seen.says)}")
+    if seen.rows:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        table.add_column("layer", no_wrap=True)
+        for name in seen.columns:
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, cells in seen.rows:
+            table.add_row(escape(name), *cells)
+        out.print(table)
+    for line in seen.findings:
+        out.print(f"  {escape(line)}")
+    for line in seen.recovered:
+        out.print(f"  [dim]{escape(line)}[/dim]")

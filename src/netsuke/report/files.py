@@ -17,10 +17,10 @@ def write(record: Mapping[str, Any], folder: Path) -> tuple[Path, Path, Path]:
     All three are made and written beside their places before the first is renamed, so an error
     leaves what was there. Raises NetsukeError naming the file that cannot be made or written.
     """
-    path = folder / "report.json"
+    path, explanation = folder / "report.json", _explanation(folder)
     texts = {
-        folder / "report.html": html(record, str(path)),
-        folder / "report.md": markdown(record, str(path)),
+        folder / "report.html": html(record, str(path), explanation),
+        folder / "report.md": markdown(record, str(path), explanation),
         path: _json(record, path),
     }
     try:
@@ -32,6 +32,18 @@ def write(record: Mapping[str, Any], folder: Path) -> tuple[Path, Path, Path]:
             f"{folder}: the report cannot be written: {error.strerror or error}"
         ) from error
     return folder / "report.html", folder / "report.md", path
+
+
+def _explanation(folder: Path) -> Mapping[str, Any] | None:
+    """What ``netsuke explain`` left beside the report."""
+    path = folder / "explanation.json"
+    if not path.exists():
+        return None
+    try:
+        found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf8"))
+        return found
+    except ValueError as error:
+        raise NetsukeError(f"{path}: not valid JSON ({error}); explain the run again") from error
 
 
 def _json(record: Mapping[str, Any], path: Path) -> str:

@@ -47,7 +47,7 @@ def trade(walk: Walk) -> str:
         _draw(axes, walk)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(buffer.getvalue())
+    return inline(buffer.getvalue())
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _dot(axes: "Axes", point: Point, x: float, y: float) -> None:
     axes.annotate(point.name, (x, y), ha="right", color=colour, **shift, **text)
 
 
-def _inline(svg: str) -> str:
+def inline(svg: str) -> str:
     """SVG that stands in an HTML page: no prolog, namespaces or metadata, the page's font and
     colours, and no style that would reach the page around it."""
     svg = svg[svg.index("<svg") :]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from netsuke.core.errors import NetsukeError
+from netsuke.report.bits import chosen_bits
+from netsuke.report.explained import explained
 from netsuke.report.plot import labels, trade
 from netsuke.report.record import parse
 from netsuke.report.view import view
@@ -13,10 +15,15 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def html(record: Mapping[str, Any], origin: str = "report.json") -> str:
+def html(
+    record: Mapping[str, Any],
+    origin: str = "report.json",
+    explanation: Mapping[str, Any] | None = None,
+) -> str:
     """One HTML file that holds all it shows: styles and plot inside, no script, nothing fetched.
 
-    record: the content of ``report.json``. origin: what errors call it. Raises NetsukeError (one
+    record: the content of ``report.json``. origin: what errors call it. explanation: the content of
+    ``explanation.json`` where a run was explained. Raises NetsukeError (one
     line) for a record that is broken or newer, and where jinja2 or matplotlib is not installed.
     """
     seen = view(parse(record, origin))
@@ -25,15 +32,27 @@ def html(record: Mapping[str, Any], origin: str = "report.json") -> str:
     drawn = len(seen.walk.placed) > 1
     plot = trade(seen.walk) if drawn else ""
     axes = labels(seen.walk, seen.metric) if drawn else None
-    return env.get_template("report.html").render(view=seen, plot=plot, axes=axes)
+    return env.get_template("report.html").render(
+        view=seen,
+        plot=plot,
+        axes=axes,
+        bits=chosen_bits(record, drawn=True),
+        explained=explained(explanation),
+    )
 
 
-def markdown(record: Mapping[str, Any], origin: str = "report.json") -> str:
+def markdown(
+    record: Mapping[str, Any],
+    origin: str = "report.json",
+    explanation: Mapping[str, Any] | None = None,
+) -> str:
     """The same report in Markdown, in tables. Raises as ``html`` does."""
     seen = view(parse(record, origin))
     env = _environment(autoescape=False, finalize=_plain)
     env.filters["fenced"] = _fenced
-    return env.get_template("report.md").render(view=seen)
+    return env.get_template("report.md").render(
+        view=seen, bits=chosen_bits(record, drawn=False), explained=explained(explanation)
+    )
 
 
 def _environment(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> "Environment":
