@@ -43,7 +43,7 @@ def test_a_run_folder_is_whole(run: store.Run) -> None:
     names = {p.name for p in run.folder.iterdir()}
     assert names == {
         "model.onnx", "model.nsk", "baseline.onnx", "recipe.toml", "evidence.json", "report.html", "report.md",
-        "report.json", "manifest.json",
+        "report.json", "manifest.json", "network",
     }  # fmt: skip
     store.verify(store.open_run(run.folder))
 
