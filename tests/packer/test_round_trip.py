@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netsuke.core.errors import NetsukeError
 from netsuke.packer import pack, unpack
 from netsuke.packer.wire import DTYPES
 
@@ -154,3 +155,22 @@ def test_packing_is_deterministic(tmp_path: Path) -> None:
     pack(path, first)
     pack(path, second)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_damaged_onnx_file_is_refused_or_comes_back_as_it_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.integers(0, 4, (30, 40)).astype(np.int8), rng.normal(size=90).astype(np.float32)]
+    path = models.saved(
+        tmp_path / "w.onnx", *(models.tensor(v, f"w{n}") for n, v in enumerate(values))
+    )
+    content, refusals = path.read_bytes(), []
+    for at in rng.choice(len(content), 80, replace=False):
+        wrong = bytearray(content)
+        wrong[at] ^= int(rng.integers(1, 256))
+        path.write_bytes(wrong)
+        try:
+            round_trip(path)
+        except NetsukeError as error:
+            refusals.append(str(error))
+    assert 0 < len(refusals) < 80
+    assert all("cannot be packed" in said for said in refusals)
