@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def read(path: Path) -> Widths | None:
             of = held["of"].tobytes()
             bits = [int(name.removeprefix("file")) for name in held if name.startswith("file")]
             kept = {b: (held[f"file{b}"], held[f"places{b}"]) for b in bits}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise NetsukeError(f"{home}: is damaged ({error}); fit again") from error
     if of != hashlib.sha256(full).digest():
         raise NetsukeError(f"{home}: belongs to another file than {path.name}; fit again")
