@@ -21,6 +21,7 @@ from netsuke.core.recipe import make_pass
 from netsuke.core.registry import named
 from netsuke.core.runtime import Runtime
 from netsuke.core.task import Task
+from netsuke.explain import NETWORK
 from netsuke.intake import take_goal, take_model
 from netsuke.probes.parity import TOLERANCE
 from netsuke.store import Run
@@ -48,24 +49,34 @@ class LayerParity:
 
 
 def by_layer(run: Run, model: Any, task: Task, samples: int = SAMPLES) -> tuple[LayerParity, ...]:
-    """The run's steps are done again, and each layer of the result is compared on ``samples`` of the
-    test data (the validation data where there is none).
+    """Each layer of the run's network is compared on ``samples`` of the test data (the validation
+    data where there is none). Where the run keeps no network, its steps are done again.
 
-    Raises NetsukeError where doing them again gives another artifact than the run's.
+    model: as the run took it. Raises NetsukeError where the network is not what model.onnx was
+    exported from.
     """
     record = run.record
     device = recorded_device(record["device"])
     goal = take_goal(task, device, Budget(), record["seed"], Observer())
-    carved = redone(take_model(model, goal.data, record["name"]), record, goal)
+    if (run.folder / NETWORK).is_dir():
+        carved = _kept(run.folder / NETWORK)
+    else:
+        carved = redone(take_model(model, goal.data, record["name"]), record, goal)
     runtime: Runtime = named(Runtime, "netsuke.runtimes", run.artifact.runtime)()  # type: ignore[type-abstract]
     with tempfile.TemporaryDirectory() as folder:
         made = runtime.export(carved, goal.device, Path(folder) / "model.onnx")
     if made.sha256 != run.artifact.sha256:
         raise NetsukeError(
-            f"{run.folder}: its steps done again give another model.onnx; compare their versions"
+            f"{run.folder}: its network, exported here, gives another model.onnx; compare the versions"
         )
     stream = goal.data.test or goal.data.validate
     return compare(carved, runtime, goal, stream.head(samples, goal.seed))
+
+
+def _kept(folder: Path) -> Model:
+    from netsuke.nets.save import load
+
+    return load(folder)
 
 
 def redone(model: Model, record: Mapping[str, Any], goal: Goal) -> Model:
