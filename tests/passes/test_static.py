@@ -16,7 +16,9 @@ from netsuke.core.task import Task, ready
 from netsuke.devices import device
 from netsuke.nets.capture import capture
 from netsuke.nets.costs import layers
+from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.place import is_quantized
+from netsuke.nets.rounding.reconstruct import Rounding
 from netsuke.passes.quantize.static import Static
 from netsuke.testing import samples
 from netsuke.testing.passes import PassConformance
@@ -102,10 +104,49 @@ def test_it_refuses_what_it_cannot_help(model: Model, goal: Goal) -> None:
     assert "INT8" in str(Static().refuse(model, replace(goal, device=float_only)))
 
 
-def test_remedies_are_the_other_estimators() -> None:
-    tried = [r.settings()["estimator"] for r in Static(samples=64).remedies()]
-    assert tried == ["average", "percentile", "minmax"]
-    assert {r.settings()["samples"] for r in Static(samples=64).remedies()} == {64}
+def test_remedies_are_the_other_estimators_then_dearer_methods() -> None:
+    tried = [r.settings() for r in Static(samples=64).remedies()]
+    assert [t["estimator"] for t in tried] == ["average", "percentile", "minmax", *["mse"] * 3]
+    assert [(t["rounding"], t["correct"]) for t in tried[3:]] == [
+        ("nearest", "bias"), ("gptq", "none"), ("gptq", "norm"),
+    ]  # fmt: skip
+    assert {t["samples"] for t in tried} == {64}
+    last = [(r.rounding, r.correct) for r in Static(rounding="gptq").remedies()[3:]]  # type: ignore[attr-defined]
+    assert last == [("gptq", "norm")]
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+def test_chosen_roundings_keep_the_accuracy_at_3_bits(
+    model: Model, goal: Goal, rounding: Rounding
+) -> None:
+    made = Static(weights=3, rounding=rounding, correct="bias").apply(model, goal)
+    assert right(made) >= right(model) - 0.02
+    assert made.lineage[-1].notes[1] == (
+        f"rounding {rounding}, correction bias: 4 layers on 256 samples"
+    )
+
+
+def test_reconstruction_needs_no_labels(model: Model, goal: Goal) -> None:
+    data = ready(replace(samples.task(), calibrate=samples.images(40)[0]))
+    made = Static(weights=4, rounding="gptq").apply(model, replace(goal, data=data))
+    assert "on 40 samples" in made.lineage[-1].notes[1]
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_constant_calibration_data_gives_a_network_that_runs(
+    model: Model, goal: Goal, value: float
+) -> None:
+    data = ready(replace(samples.task(), calibrate=np.full((8, 1, 8, 8), value, np.float32)))
+    made = Static(weights=4, rounding="gptq", correct="norm").apply(model, replace(goal, data=data))
+    with torch.no_grad():
+        assert torch.isfinite(made.network.eval()(model.example[0])).all()
+
+
+def test_the_file_of_a_plain_int8_network_does_not_change(model: Model, goal: Goal) -> None:
+    """Rounding to nearest without correction does nothing to the weights."""
+    made = Static().apply(model, goal).network.state_dict()
+    folded = fold_batchnorm(model.network).state_dict()
+    assert all(torch.equal(made[name], tensor) for name, tensor in folded.items())
 
 
 @pytest.mark.parametrize(
@@ -113,6 +154,9 @@ def test_remedies_are_the_other_estimators() -> None:
     [
         ({"estimator": "best"}, "estimator"),
         ({"weights": 1}, "weights"),
+        ({"weights": 9}, "weights"),
+        ({"rounding": "up"}, "rounding"),
+        ({"correct": "all"}, "correct"),
         ({"samples": 0}, "samples"),
     ],
 )

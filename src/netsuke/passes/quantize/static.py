@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from torch import Tensor
+from torch.fx import GraphModule
 
 from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
@@ -13,14 +14,21 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.nets.calibrate import calibrate
+from netsuke.nets.correct import Correction
 from netsuke.nets.data import batches
 from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.quantizer import quantizers
 from netsuke.nets.ranges import Estimator, Ranges
 from netsuke.nets.roles import op, rounds
+from netsuke.nets.rounding.reconstruct import Rounding, reconstruct
 
 REMEDIES: tuple[Estimator, ...] = ("average", "percentile", "minmax")
 """What to try after one another, the likeliest to help first."""
+DEARER: tuple[tuple[Rounding, Correction], ...] = (
+    ("nearest", "bias"), ("gptq", "none"), ("gptq", "norm"),
+)  # fmt: skip
+"""Then what needs both networks run layer by layer. AdaRound is not among them: it takes longer than
+GPTQ here and came out behind it at every width measured."""
 BATCH = 32
 """Small: a batch's activations, all layers in turn, are what calibration holds in memory."""
 
@@ -33,8 +41,10 @@ class Static(Pass):
     fused operations end (Jacob et al., 2018; Nagel et al., 2021). estimator: how a range is found;
     "mse" has the least square error, "average" the mean of the batches' extremes, "percentile"
     leaves out one value in 10,000 at each end, "minmax" nothing. samples: at most so many.
-    weights, activations: bits; fewer than 8 are stored in 8 here, so they cost accuracy and buy nothing
-    yet but a simulation of it.
+    weights, activations: bits. rounding: "nearest", or "gptq" or "adaround", which choose each weight's
+    rounding so that its layer gives what it gave in float. correct: "bias" puts the mean of each
+    channel back, "norm" its mean and variance (BatchNorm re-estimation after folding). None of it
+    needs labels.
     """
 
     name: ClassVar[str] = "quantize.static"
@@ -43,6 +53,8 @@ class Static(Pass):
     samples: Annotated[int, Range(1, 100_000)] = 500
     weights: Annotated[int, Range(2, 8)] = 8
     activations: Annotated[int, Range(2, 8)] = 8
+    rounding: Rounding = "nearest"
+    correct: Correction = "none"
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, there is nothing to do, or the device would gain nothing."""
@@ -59,6 +71,8 @@ class Static(Pass):
         network = place(model.network, model.example, Plan.of(self.weights, self.activations))
         samples = _Samples(goal, self.samples, model)
         calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
+        used = samples.count
+        chosen = self._reconstruct(network, samples)
         kinds = Counter(op(user) for q in quantizers(network) if q.constant and q.axis == 0
                         for user in q.node.users if user.args[1] is q.node)  # fmt: skip
         counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
@@ -67,15 +81,31 @@ class Static(Pass):
             settings=self.settings(),
             summary=f"W{self.weights}A{self.activations}: {counted}",
             notes=(
-                f"ranges: {self.estimator} on {samples.count} samples",
+                f"ranges: {self.estimator} on {used} samples",
+                *chosen,
                 *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
             ),
         )
         return model.then(network, step)
 
     def remedies(self) -> tuple[Pass, ...]:
-        """The same with other estimators."""
-        return tuple(replace(self, estimator=e) for e in REMEDIES if e != self.estimator)
+        """The same with other estimators, then with dearer roundings and corrections."""
+        now = (self.rounding, self.correct)
+        later = DEARER[DEARER.index(now) + 1 :] if now in DEARER else DEARER
+        others = (replace(self, estimator=e) for e in REMEDIES if e != self.estimator)
+        dearer = (replace(self, rounding=r, correct=c) for r, c in later if (r, c) != now)
+        return (*others, *dearer)
+
+    def _reconstruct(self, network: GraphModule, samples: "_Samples") -> tuple[str, ...]:
+        """Choose roundings and correct channels, in place; what was done, for the report."""
+        if (self.rounding, self.correct) == ("nearest", "none"):
+            return ()
+        done = reconstruct(network, samples, self.rounding, self.correct)
+        how = f"rounding {self.rounding}, correction {self.correct}"
+        return (
+            f"{how}: {done.layers} layers on {done.samples} samples",
+            *(f"rounded to nearest: {layer}" for layer in done.left),
+        )
 
 
 class _Samples:
