@@ -11,9 +11,11 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.passes import Pass
+from netsuke.core.scheme import Uniform
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 from netsuke.nets.costs import layers
+from netsuke.nets.place import Plan, place
 from netsuke.passes.quantize.qat import Qat
 from netsuke.passes.quantize.static import Static
 from netsuke.runtimes.onnxruntime import OnnxRuntime
@@ -95,6 +97,9 @@ def test_divergence_is_said_and_the_best_kept(model: Model, goal: Goal):
 def test_it_refuses_what_it_cannot_help(model: Model, goal: Goal):
     without = replace(goal, data=replace(goal.data, train=None))
     assert "needs training data" in str(SHORT.refuse(model, without))
+    fixed = Plan(activations=Uniform(power_of_two=True))
+    placed = replace(model, network=place(model.network, model.example, fixed))
+    assert "powers of two" in str(SHORT.refuse(placed, goal))
     float_only = replace(device("pi4"), formats={"fp32": 1e9})
     assert "INT8" in str(SHORT.refuse(model, replace(goal, device=float_only)))
 

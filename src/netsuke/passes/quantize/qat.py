@@ -56,6 +56,10 @@ class Qat(Pass):
         nodes = model.network.graph.nodes
         if not is_quantized(model.network) and not any(map(rounds, nodes)):
             return "no operation has an integer kernel (convolution, linear or matrix product)"
+        if any(
+            q.limits[1] != BIAS_LIMIT and q.scheme.power_of_two for q in quantizers(model.network)
+        ):
+            return "its scales are powers of two, and learned steps would not stay so"
         if "int8" not in goal.device.formats:
             return f"{goal.device.title} has no INT8 arithmetic"
         return None
