@@ -108,11 +108,11 @@ def test_remedies_are_the_other_estimators_then_dearer_methods() -> None:
     tried = [r.settings() for r in Static(samples=64).remedies()]
     assert [t["estimator"] for t in tried] == ["average", "percentile", "minmax", *["mse"] * 3]
     assert [(t["rounding"], t["correct"]) for t in tried[3:]] == [
-        ("nearest", "bias"), ("gptq", "none"), ("gptq", "norm"),
+        ("nearest", "bias"), ("gptq", "none"), ("adaround", "none"),
     ]  # fmt: skip
     assert {t["samples"] for t in tried} == {64}
     last = [(r.rounding, r.correct) for r in Static(rounding="gptq").remedies()[3:]]  # type: ignore[attr-defined]
-    assert last == [("gptq", "norm")]
+    assert last == [("adaround", "none")]
 
 
 @pytest.mark.parametrize("rounding", ["gptq", "adaround"])

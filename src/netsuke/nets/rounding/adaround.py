@@ -9,10 +9,10 @@ STEPS = 500
 RATE = 0.05
 DAMPING = 0.01
 STRETCH = 1.1, -0.1
-PULL = 0.1
+PULL = 10.0
 """Weight of the term that ends all indecision, beside an error scaled to 1 for nearest rounding."""
 WARM = 0.2
-BETA = 20.0, 2.0
+BETA = 8.0, 2.0
 
 
 @torch.enable_grad()
