@@ -60,6 +60,15 @@ def test_the_stored_form_stands_beside_the_size() -> None:
     )
 
 
+def test_how_the_stored_form_is_used_is_said_where_there_is_one() -> None:
+    record = records.passed()
+    assert "netsuke unpack model.nsk" in markdown(record)
+    assert "<code>netsuke unpack model.nsk</code>" in html(record)
+    final = record["final"]
+    final["evidence"] = [e for e in final["evidence"] if e["what"] != "stored"]
+    assert "unpack" not in markdown(record) + html(record)
+
+
 def test_the_mean_of_bits_is_over_parameters() -> None:
     mixed = (*records.resnet20(1.0, 4)[:-1], records.resnet20()[-1])
     assert summary((), mixed)[-1] == ("Bits a parameter, mean", "unknown", "4.07")

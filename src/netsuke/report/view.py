@@ -64,6 +64,7 @@ class View:
     ruled_out: tuple[str, ...]
     several: bool
     snippet: str
+    stored: bool
     commands: str
     seed: str
     hashes: tuple[tuple[str, str], ...]
@@ -104,6 +105,7 @@ def view(record: Record) -> View:
         ruled_out=record.ruled_out,
         several=any(step.proposal for step in record.steps),
         snippet=snippet(artifact) if artifact else "",
+        stored=find(record.final.evidence, "stored") is not None,
         commands=_commands(record),
         seed=str(record.seed),
         hashes=((artifact.path.name, artifact.sha256),) if artifact else (),
