@@ -102,7 +102,7 @@ class _Explaining:
         found = [f for each in facts for f in findings(each, self.step, self._samples)]
         metric = self.goal.data.metric
         return {
-            "says": _says(facts, found),
+            "says": _says(facts, found, self._lost(before, after)),
             "metric": {"name": metric.name, "unit": metric.unit},
             "quality": {"float": before, "quantized": after, "samples": self._judged},
             "samples": min(SAMPLES, len(self.goal.data.validate)),
@@ -112,6 +112,12 @@ class _Explaining:
             "relief": self._relief(facts, after),
             "tried": self._tried(found, after) if tries else [],
         }
+
+    def _lost(self, before: float, after: float) -> str:
+        metric = self.goal.data.metric
+        unit = "points" if metric.unit == "%" else "%"
+        change = f"{100 * metric.drop(before, after):.1f}".replace("-", "−")
+        return f"{change} {unit} of {metric.name}"
 
     @property
     def _samples(self) -> int:
@@ -194,10 +200,14 @@ class _Explaining:
         return {"quality": quality, "recovered": recovered, "unit": metric.unit}
 
 
-def _says(facts: "Sequence[Facts]", found: "Sequence[Finding]") -> str:
+def _says(facts: "Sequence[Facts]", found: "Sequence[Finding]", lost: str) -> str:
     worst = facts[0]
-    cause = next((f"; likely cause: {f.cause}" for f in found if f.layer == worst.name), "")
-    return f"{worst.name} does {worst.share:.0%} of the harm of single layers{cause}"
+    cause = next((f.cause for f in found if f.layer == worst.name), "")
+    why = f"likely cause: {cause}" if cause else "nothing is plainly wrong with it"
+    return (
+        f"quantization costs {lost}; {worst.name} does {worst.share:.0%} of the harm that layers do"
+        f" alone, {why}"
+    )
 
 
 def _row(facts: "Facts") -> dict[str, Any]:

@@ -54,7 +54,7 @@ def explained_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         _span(row["low"], row["high"]),
         _span(*span) if span else "–",
         f"{row['outlier']:.3g}×" if row["outlier"] is not None else "∞",
-        f"{row['saturated']:.2%}" if row["saturated"] else "0",
+        _percent(row["saturated"]),
     )
 
 
@@ -79,6 +79,10 @@ def named(recipe: Sequence[Mapping[str, Any]]) -> str:
         )
         for step in recipe
     )
+
+
+def _percent(share: float) -> str:
+    return "0" if share == 0 else f"{share:.2%}" if share >= 1e-4 else "<0.01%"
 
 
 def _decibels(value: float | None) -> str:
