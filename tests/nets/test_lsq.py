@@ -37,8 +37,8 @@ def vars_of(step: LearnedStep) -> tuple[torch.Tensor, torch.Tensor]:
 def test_gradients_are_those_of_the_paper(bits: int):
     """Esser et al., equations 3 and 5, and the gradient scale of section 2.2."""
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    x = (torch.randn(500, generator=torch.Generator().manual_seed(0)) * 2).requires_grad_()
-    q, g = made(0.3, 0, Grid((low, high)), count=500), torch.randn(500)
+    x = (torch.randn(1, 500, generator=torch.Generator().manual_seed(0)) * 2).requires_grad_()
+    q, g = made(0.3, 0, Grid((low, high)), count=500), torch.randn(1, 500)
     q(x).backward(g)
     v = (x / 0.3).detach()
     inside = (v > low) & (v < high)
@@ -46,6 +46,17 @@ def test_gradients_are_those_of_the_paper(bits: int):
     assert torch.equal(x.grad, g * inside)  # type: ignore[arg-type]
     expected = (g * by_step).sum() / math.sqrt(500 * high)
     assert torch.allclose(q.scale.grad, expected, rtol=1e-3, atol=1e-5)  # type: ignore[arg-type]
+
+
+def test_a_large_batch_is_looked_at_in_part():
+    """The estimate is the whole gradient but for noise, and a quarter of the batch makes it."""
+    x = torch.randn(256, 2000, generator=torch.Generator().manual_seed(0)).abs()
+    q, whole = (made(0.3, 0, Grid((0, 7)), count=2000) for _ in range(2))
+    (q(x) - x).square().sum().backward()
+    for rows in x.split(32):
+        (whole(rows) - rows).square().sum().backward()
+    assert q.scale.grad != whole.scale.grad
+    assert torch.allclose(q.scale.grad, whole.scale.grad, rtol=0.03)  # type: ignore[arg-type]
 
 
 def test_each_channel_and_each_group_learns_its_own_step():
@@ -82,7 +93,7 @@ def test_it_rounds_in_float32_under_autocast():
 
 def test_the_best_step_is_found():
     """Gradient descent on the error itself ends near the best scale of a fine search."""
-    x = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
     q = made(2.0, 0, Grid((-2, 1)), count=1)
     optimizer = torch.optim.Adam(q.parameters(), lr=0.02)
     for _ in range(300):
