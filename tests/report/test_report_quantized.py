@@ -82,7 +82,7 @@ def test_an_explanation_is_shown_escaped_and_in_words(tmp_path: Path) -> None:
     for shown in ("What quantization did", "conv&lt;1&gt;", "75%", "exact", "31.2", "&lt;0.01%"):
         assert shown in page
     assert "+3.1 pt, quality 90.00 %" in page
-    assert "conv&lt;1&gt;: too few bits: 4 are not enough. Remedy: more." in text
+    assert "conv&lt;1>: too few bits: 4 are not enough. Remedy: more." in text
 
 
 def test_what_was_not_tried_says_why() -> None:
