@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.passes import Pass
+from netsuke.core.task import ready
 from netsuke.nets.costs import layers
 from netsuke.nets.graph import clone, set_tensor, tensor_of
 from netsuke.nets.place import is_quantized
@@ -151,6 +153,24 @@ def test_it_refuses_what_it_cannot_help(model: Model, goal: Goal) -> None:
     assert is_quantized(carved.network)
     assert Mixed().refuse(carved, goal) == "the model is quantized already"
     assert "needs a clock" in str(Mixed(cost="seconds").refuse(model, replace(goal, clock=None)))
+
+
+def test_broken_calibration_data_is_an_error(model: Model, goal: Goal) -> None:
+    x = samples.images(64)[0].copy()
+    x[3] = np.nan
+    data = ready(replace(samples.task(), calibrate=x))
+    with pytest.raises(NetsukeError, match="calibrate: NaN or infinite"):
+        Mixed(**QUICK).apply(model, replace(goal, data=data))  # type: ignore[arg-type]
+    data = ready(replace(samples.task(), calibrate=np.zeros((8, 1, 9, 9), np.float32)))
+    with pytest.raises(NetsukeError, match=r"calibrate: input 0 has shape \(1, 9, 9\)"):
+        Mixed(**QUICK).apply(model, replace(goal, data=data))  # type: ignore[arg-type]
+
+
+def test_a_weight_of_zeros_gets_the_fewest_bits(model: Model, goal: Goal) -> None:
+    network = clone(model.network)
+    set_tensor(network, "conv1.weight", torch.zeros_like(tensor_of(network, "conv1.weight")))  # type: ignore[arg-type]
+    carved = Mixed(limit=4, **QUICK).apply(replace(model, network=network), goal)  # type: ignore[arg-type]
+    assert bits(carved)["conv1.weight"] == 2
 
 
 def test_limits_that_make_no_sense(model: Model, goal: Goal) -> None:

@@ -17,6 +17,7 @@ from netsuke.nets.sensitivity import Outputs, Rounded, Site, hessian_traces, sit
 
 Sensitivity = Literal["divergence", "sqnr", "hessian", "metric"]
 FLOAT = 32
+WORST = 1e30
 JUDGED = 1000
 """Validation samples at most for each point of a curve, and for each layer of the metric's drop."""
 
@@ -59,7 +60,9 @@ class Chooser:
     def harms(self, choices: Sequence[int]) -> Matrix:
         """What each layer does alone at each number of bits, (layers, choices); 0 in float."""
         rows = self._goal.track(self.sites, "sensitivity of each layer")
-        return np.array([[self._alone(s, bits) for bits in choices] for s in rows])
+        found = np.array([[self._alone(s, bits) for bits in choices] for s in rows])
+        # Outputs that overflow are as bad as can be, and JSON holds no infinity.
+        return np.nan_to_num(found, nan=WORST, posinf=WORST)
 
     def choose(self, harms: Matrix, costs: Matrix, choices: Sequence[int], limit: float) -> Chosen:
         """The least sum of the layers' harms within the limit."""

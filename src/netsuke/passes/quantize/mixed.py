@@ -1,8 +1,8 @@
 """Mixed precision after training: each layer's weights at the bits they need, within a limit."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,18 +17,17 @@ from netsuke.core.quantity import show
 from netsuke.core.scheme import Uniform
 from netsuke.nets.allocate import Matrix
 from netsuke.nets.calibrate import calibrate
-from netsuke.nets.evaluation import some_batches
 from netsuke.nets.graph import rebuilt
 from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.quantizer import QUANTIZE, quantizers
 from netsuke.nets.ranges import Estimator, Ranges
 from netsuke.nets.roles import rounds
 from netsuke.nets.rounding.reconstruct import Rounding, reconstruct
+from netsuke.nets.samples import calibration
 from netsuke.passes.quantize.choice import FLOAT, JUDGED, Chooser, Chosen, Sensitivity, curve
 
 Cost = Literal["bits", "bytes", "operations", "seconds"]
 Inputs = tuple[Tensor, ...]
-BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +84,9 @@ class Mixed(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where the limit cannot be met, or calibration data is missing or broken."""
-        inputs = tuple(_inputs(goal, self.samples))
-        chooser = Chooser(model, goal, tuple(_first(inputs, self.probes)), self.sensitivity)
+        inputs = _Samples(model, goal, self.samples)
+        probes = tuple(_probed(model, goal, self.probes))
+        chooser = Chooser(model, goal, probes, self.sensitivity)
         choices = self._choices()
         harms = chooser.harms(choices)
         costs, limit = self._priced(chooser, model, goal, inputs)
@@ -102,8 +102,6 @@ class Mixed(Pass):
 
     def remedies(self) -> tuple[Pass, ...]:
         """The same with more bits, where bits are what is limited."""
-        from dataclasses import replace
-
         if self.cost != "bits" or self.limit >= self.highest:
             return ()
         return (replace(self, limit=min(self.limit + 1, float(self.highest))),)
@@ -112,7 +110,7 @@ class Mixed(Pass):
         return (8, FLOAT) if self.cost == "seconds" else tuple(range(self.lowest, self.highest + 1))
 
     def _priced(
-        self, chooser: Chooser, model: Model, goal: Goal, inputs: tuple[Inputs, ...]
+        self, chooser: Chooser, model: Model, goal: Goal, inputs: "_Samples"
     ) -> tuple[Matrix, float]:
         """What each choice of each layer costs, and the limit, in the same unit."""
         if self.cost == "seconds":
@@ -126,7 +124,7 @@ class Mixed(Pass):
         return np.array(costs, float), self.limit
 
     def _timed(
-        self, chooser: Chooser, model: Model, goal: Goal, inputs: tuple[Inputs, ...]
+        self, chooser: Chooser, model: Model, goal: Goal, inputs: "_Samples"
     ) -> tuple[Matrix, float]:
         """Seconds that each layer adds where it stays float, measured with all the others at 8 bits."""
         assert goal.clock is not None
@@ -143,9 +141,7 @@ class Mixed(Pass):
             costs.append([0.0, max(0.0, goal.clock(model.then(other, step)) - base)])
         return np.array(costs), self.limit - base
 
-    def _network(
-        self, model: Model, bits: dict[str, int] | Any, inputs: tuple[Inputs, ...]
-    ) -> GraphModule:
+    def _network(self, model: Model, bits: Mapping[str, int], inputs: "_Samples") -> GraphModule:
         """The model quantized with these bits of its weights."""
         own = {
             name: Uniform(bits=b, symmetric=True, axis=0) for name, b in bits.items() if b != FLOAT
@@ -197,20 +193,24 @@ class Mixed(Pass):
         )
 
 
-def _inputs(goal: Goal, limit: int) -> Iterator[Inputs]:
-    """Calibration inputs in small batches: activations of all layers are held for one at a time."""
-    stream = goal.data.calibrate
-    for inputs, _ in some_batches(stream, limit):
-        yield from zip(*(t.split(BATCH) for t in inputs), strict=True)
+@dataclass(frozen=True)
+class _Samples:
+    """Calibration inputs in small batches, read anew each time: never all in memory."""
+
+    model: Model
+    goal: Goal
+    limit: int
+
+    def __iter__(self) -> Iterator[Inputs]:
+        return calibration(self.model, self.goal, self.limit)
 
 
-def _first(batches: tuple[Inputs, ...], limit: int) -> Iterator[Inputs]:
-    """Batches of the first ``limit`` samples."""
-    for batch in batches:
-        if limit <= 0:
-            return
-        yield tuple(t[:limit] for t in batch)
-        limit -= len(batch[0])
+def _probed(model: Model, goal: Goal, limit: int) -> Iterator[Inputs]:
+    """The samples that sensitivities are measured on."""
+    for batch in calibration(model, goal, limit):
+        if not all(bool(t.isfinite().all()) for t in batch):
+            raise NetsukeError("calibrate: NaN or infinite values in the samples; mend them")
+        yield batch
 
 
 def _released(network: GraphModule, names: set[str]) -> GraphModule:
