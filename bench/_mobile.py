@@ -60,8 +60,9 @@ def mobilenet(bench: Bench) -> MobileNet:
     if not kept.is_file():
         images = load_train(bench)
         rows = slice(VALIDATE.stop, VALIDATE.stop + 2000 if bench.quick else None)
-        say(f"training the depthwise network, {EPOCHS} epochs")
-        train(net, images.x[rows], images.y[rows], bench.count(EPOCHS, 1))
+        epochs = bench.count(EPOCHS, 1)
+        say(f"training the depthwise network, {epochs} epochs")
+        train(net, images.x[rows], images.y[rows], epochs)
         beside = kept.with_suffix(".part")
         save_file(net.state_dict(), beside)
         beside.replace(kept)
@@ -78,7 +79,7 @@ def checkpoint(bench: Bench) -> Path:
 def train(net: MobileNet, pixels: np.ndarray, classes: np.ndarray, epochs: int) -> None:
     """In place, on uint8 NHWC images: SGD with Nesterov momentum, one warm cycle, crop and flip."""
     torch.manual_seed(0)
-    images, y = torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(classes)
+    images, y = torch.from_numpy(np.array(pixels)), torch.from_numpy(classes)
     mean, std = torch.from_numpy(MEAN), torch.from_numpy(STD)
     sgd = torch.optim.SGD(net.parameters(), RATE, 0.9, weight_decay=DECAY, nesterov=True)
     steps = epochs * math.ceil(len(y) / BATCH)
