@@ -55,11 +55,12 @@ class Replay:
 
     def show(self, layers: Sequence[Node], see: See) -> None:
         """Run all samples to the last of the layers."""
-        end = max(self._order[layer] for layer in layers) + 1
+        given = {layer: layer.all_input_nodes[0] for layer in layers}
+        reads = max(self._order[n] for n in given.values()) + 1
+        gives = max(self._order[layer] for layer in layers) + 1
         for quantized, exact in self._states():
-            given = {layer: layer.all_input_nodes[0] for layer in layers}
-            read = self._run(quantized, end, set(given.values()), is_float=False)
-            gave = self._run(exact, end, set(layers), is_float=True)
+            read = self._run(quantized, reads, set(given.values()), is_float=False)
+            gave = self._run(exact, gives, set(layers), is_float=True)
             for layer in layers:
                 see(layer, read[given[layer]], gave[layer])
 
