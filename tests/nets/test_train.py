@@ -21,7 +21,7 @@ from netsuke.nets.capture import capture
 from netsuke.nets.data import check, tensors
 from netsuke.nets.graph import tensor_of
 from netsuke.nets.losses import hard_loss, soft_loss
-from netsuke.nets.train import TrainPlan, evaluate, recalibrate, retrain, train
+from netsuke.nets.train import TrainPlan, Way, evaluate, recalibrate, retrain, train
 
 DEVICE = Device(
     name="toy", title="toy", memory=1e9, storage=1e9, cores=1, kernel_width=8,
@@ -263,3 +263,34 @@ def test_good_data_passes_and_the_mode_stays():
     model.network.train()
     check(model, goal().data)
     assert model.network.training
+
+
+def test_each_step_is_announced_with_the_share_that_is_done():
+    seen: list[float] = []
+    way = Way(before=lambda network, progress: seen.append(progress))
+    retrain(fresh().network, None, goal(), PLAN, way)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    assert len(seen) == 3 * 13
+
+
+def test_views_are_trained_together_and_judged_by_their_mean():
+    calls: list[int] = []
+
+    def plain(network: nn.Module) -> None:
+        calls.append(0)
+        turn(network, 1.0)
+
+    def turned(network: nn.Module) -> None:
+        calls.append(1)
+        turn(network, -1.0)
+
+    def turn(network: nn.Module, sign: float) -> None:
+        with torch.no_grad():
+            network.get_parameter("3.bias").fill_(sign)
+
+    views = (plain, turned)
+    made = retrain(fresh().network, None, goal(), PLAN, Way(views=views, each=lambda n: views))
+    assert calls[:4] == [1, 0, 0, 1]  # judged last to first, then trained first to last
+    assert len(calls) == 2 * (4 + 3 * 13)
+    assert len(made.scores) == 4

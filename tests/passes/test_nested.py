@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import netsuke
 from netsuke.core.errors import NetsukeError
@@ -15,8 +16,11 @@ from netsuke.core.model import Model
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
 from netsuke.flow import Options
-from netsuke.nets.nested import at_width, narrowed, widths_of
+from netsuke.nets.calibrate import calibrate
+from netsuke.nets.nested import at_width, narrowed, nest, renormalise, switch, widths_of
 from netsuke.nets.onnx_out import export_onnx
+from netsuke.nets.place import Plan, place
+from netsuke.nets.qat import trainable
 from netsuke.nets.quantizer import quantizers, read
 from netsuke.nets.save import load, save
 from netsuke.passes.quantize.nested import Nested
@@ -93,6 +97,25 @@ def test_fewer_bits_are_the_upper_bits(carved: Model, bits: int):
     assert torch.equal(codes(at(carved, bits), "conv1.weight"), narrowed(full, bits))
     assert codes(at(carved, bits), "conv1.weight").unique().numel() <= 2**bits
     assert torch.equal(codes(at(carved, bits), "first.weight"), codes(carved, "first.weight"))
+
+
+def test_statistics_are_estimated_anew_at_each_width(model: Model):
+    placed = place(model.network, model.example, Plan.of(8, 8))
+    x = torch.from_numpy(samples.images(64, 3)[0])
+    calibrate(placed, [(x,)])
+    nested = nest(trainable(placed, model.network, model.example), WIDTHS)
+    norms = [m for m in nested.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 2 * len(WIDTHS)
+    renormalise(nested, len(WIDTHS), [(x[:32],), (x[32:],)])
+    assert all(m.momentum == 0.1 and not m.training for m in norms)
+    first = norms[: len(WIDTHS)]
+    assert len({tuple(m.running_mean.tolist()) for m in first}) == len(WIDTHS)
+    gathered: list[torch.Tensor] = []
+    first[3].register_forward_hook(lambda module, given, out: gathered.append(given[0]))
+    switch(nested, 3)
+    with torch.no_grad():
+        nested(x)
+    assert torch.allclose(first[3].running_mean, gathered[0].mean((0, 2, 3)), atol=1e-5)
 
 
 def test_upper_bits_of_all_codes():

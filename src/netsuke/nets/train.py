@@ -76,7 +76,7 @@ class Way:
 
     before: called with the network and the share of the training that is done, before each step.
     views: the states of the network that are judged, its first one last. each: number of the step →
-    the views that it trains together; their gradients add up.
+    the views that it trains together, by the mean of their losses.
     """
 
     before: Callable[[GraphModule, float], object] = _as_it_is
@@ -194,9 +194,10 @@ class _Run:
         if self.teacher is not None:
             with torch.inference_mode(), self.pace.autocast():
                 theirs = _floats(self.teacher(*inputs))
-        for view in self.way.each(self._steps):
+        views = self.way.each(self._steps)
+        for view in views:
             view(self.network)
-            loss = self._loss(inputs, theirs, target)
+            loss = self._loss(inputs, theirs, target) / len(views)
             if not math.isfinite(loss.item()):
                 return False
             loss.backward()

@@ -13,13 +13,16 @@ from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.nets.calibrate import calibrate
 from netsuke.nets.edges import edges
-from netsuke.nets.evaluation import evaluate
-from netsuke.nets.nested import FULL, at_width, nest, settled, steady, switch
+from netsuke.nets.evaluation import evaluate, some_batches
+from netsuke.nets.nested import FULL, at_width, nest, renormalise, settled, steady, switch
 from netsuke.nets.place import Plan, is_quantized, left_float, place
 from netsuke.nets.qat import freeze, trainable
 from netsuke.nets.roles import rounds
 from netsuke.nets.samples import calibration
 from netsuke.nets.train import Trained, TrainPlan, View, Way, retrain
+
+SAMPLES = 2048
+"""Training samples that BatchNorm's statistics are estimated from at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +80,15 @@ class Nested(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
+        assert goal.data.train is not None
         placed = place(model.network, model.example, Plan.of(FULL, self.activations))
         calibrate(placed, goal.track(calibration(model, goal, self.samples), "calibrating"))
         whole = trainable(placed, model.network, model.example)
         nested = nest(whole, self.all_widths, edges(model.network))
         trained = self._trained(nested, model.network, goal)
+        if trained.best:
+            seen = [x for x, _ in some_batches(goal.data.train, SAMPLES) if len(x[0]) > 1]
+            renormalise(trained.network, len(self.all_widths), seen)
         network = settled(trained.network, placed, self.all_widths)
         step = Step(
             name=self.name,
