@@ -177,6 +177,11 @@ def test_two_bits_without_another_cause_are_too_few() -> None:
     facts = diagnosed(separable(), Plan.of(weights=2), images(100), "mse")
     worst = max(facts.values(), key=lambda f: f.share)
     assert list(causes(worst)) == ["too few bits"]
+    (found,) = findings(worst, STEP, 100)
+    assert found.tries[0][0]["use"] == "quantize.mixed"
+    own = {"use": "quantize.mixed", "limit": 3.0, "rounding": "gptq"}
+    (again,) = findings(worst, own, 100)
+    assert again.tries == (({**own, "limit": 4.0},),)
 
 
 def test_own_errors_add_up_to_the_accumulated_one_and_harms_to_one() -> None:

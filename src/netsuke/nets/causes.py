@@ -158,10 +158,12 @@ def _few_bits(facts: Facts, step: Mapping[str, Any]) -> Finding | None:
     if bits >= 8:
         return None
     mixed = {"use": "quantize.mixed", "cost": "bits", "limit": float(facts.weight_bits)}
+    if step.get("use") == mixed["use"]:
+        mixed = {**step, "limit": step["limit"] * 4 / 3}
     return Finding(
         facts.name, "too few bits",
-        f"nothing is wrong with its ranges; {bits} bits are not enough here",
-        'mixed bits (quantize.mixed), rounding="gptq", or retraining (quantize.qat)',
+        f"nothing is wrong with its ranges: it suffers from having {bits} bits",
+        'bits where they matter (quantize.mixed), rounding="gptq", or retraining (quantize.qat)',
         ((mixed,), *_tries(step, {"rounding": "gptq"})),
     )  # fmt: skip
 

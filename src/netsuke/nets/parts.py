@@ -40,7 +40,7 @@ class Part:
                 node = node.all_input_nodes[0]
             if node.op == "placeholder":
                 return f"input {node.name}"
-            return f"{graph.module_name(node) or 'network'}: {op(node)} {node.name}"
+            return ": ".join(filter(None, (graph.module_name(node), node.name)))
         return graph.module_name(node) or node.name
 
     @property
