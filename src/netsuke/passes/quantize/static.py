@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Annotated, ClassVar
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
+from netsuke.nets import graph
 from netsuke.nets.calibrate import calibrate
 from netsuke.nets.correct import Correction
 from netsuke.nets.data import batches
@@ -30,6 +32,8 @@ DEARER: tuple[tuple[Rounding, Correction], ...] = (
 """Then what needs both networks run layer by layer, cheapest first."""
 BATCH = 32
 """Small: a batch's activations, all layers in turn, are what calibration holds in memory."""
+LEAST, VALUES = 8, 2**21
+"""Fewer samples a batch, but not fewer than these, where one activation of it has more values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,16 +116,23 @@ class _Samples:
 
     def __init__(self, goal: Goal, limit: int, model: Model) -> None:
         self._stream, self._limit, self._model = _drawn(goal, limit), limit, model
-        self.count = 0
+        self.count, self._size = 0, _batch(model)
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         self.count = 0
-        for inputs, _ in batches(self._stream, BATCH, example=self._model.example):
+        for inputs, _ in batches(self._stream, self._size, example=self._model.example):
             kept = tuple(x[: self._limit - self.count] for x in inputs)
             self.count += len(kept[0])
             yield kept
             if self.count >= self._limit:
                 return
+
+
+def _batch(model: Model) -> int:
+    """Samples to run at once."""
+    found = graph.shapes(model.network, model.example).values()
+    largest = max(prod(shape[1:]) for shape in found)
+    return max(LEAST, min(BATCH, VALUES // largest))
 
 
 def _drawn(goal: Goal, limit: int) -> Stream:
