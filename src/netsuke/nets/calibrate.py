@@ -27,6 +27,9 @@ from netsuke.nets.quantizer import (
 )
 from netsuke.nets.ranges import CANDIDATES, Histogram, Ranges
 
+CHUNK = 2**17
+"""Weights that are searched at once: their copies stay in the processor's cache."""
+
 
 def calibrate(
     network: GraphModule, batches: Iterable[Sequence[Tensor]], ranges: Ranges | None = None
@@ -75,7 +78,10 @@ def encode_weight(weight: Tensor, scheme: Uniform) -> Encoding:
     reach = rows.abs().amax(-1)
     if scheme.bits < 8 and scheme.limits[0] < 0:
         flat = rows.reshape(-1, rows.shape[-1])
-        reach = _least_error_rows(flat, reach.reshape(-1), scheme.limits[1]).view_as(reach)
+        each = max(1, CHUNK // flat.shape[1])
+        parts = zip(flat.split(each), reach.reshape(-1).split(each), strict=True)
+        found = [_least_error_rows(*part, scheme.limits[1]) for part in parts]
+        reach = torch.cat(found).view_as(reach)
     return encode(-reach, reach, scheme)
 
 
