@@ -29,8 +29,7 @@ def gptq(problem: Problem) -> Tensor:
 
 def _forward(target: Tensor, hessian: Tensor, grid: Grid) -> Tensor:
     """Column after column; what follows a block of columns is corrected once for all of it."""
-    eye = torch.eye(hessian.shape[1], dtype=hessian.dtype)
-    inverse = torch.cholesky_solve(eye.expand_as(hessian), torch.linalg.cholesky(hessian))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
     factor = torch.linalg.cholesky(inverse, upper=True)
     left, rounded = target.clone(), torch.empty_like(target)
     for start in range(0, left.shape[2], BLOCK):

@@ -36,7 +36,7 @@ METHODS: dict[str, Callable[[Problem], Tensor]] = {
     "gptq": gptq,
     "adaround": adaround,
 }
-KEPT = 2**27
+KEPT = 2**26
 """Bytes of values between two positions that may be kept whatever the model's size."""
 ROWS = 2**25
 """Bytes of rows kept for the layers solved at once."""

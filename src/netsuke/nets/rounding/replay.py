@@ -150,12 +150,12 @@ class Replay:
         return min(range(start, end + 1), key=lambda i: (self._crossing(i), -i))
 
     def _measured(self) -> dict[Node, float]:
-        """Bytes a sample of each value; runs the float network once, on two samples."""
+        """Bytes a sample of each value; runs the float network once, on one sample."""
         for batch in self._batches:
-            few = [x[:2] for x in batch]
+            few = [x[:1] for x in batch]
             values = dict(zip(self._inputs, few, strict=True))
             made = self._run(values, len(self._nodes), set(self._nodes), is_float=True)
-            return {n: _bytes(v) / len(few[0]) for n, v in made.items()}
+            return {n: float(_bytes(v)) for n, v in made.items()}
         return {}
 
     def _fitting(self, stops: Sequence[Node]) -> int:
