@@ -17,7 +17,7 @@ from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
 from netsuke.flow import Options
 from netsuke.nets.calibrate import calibrate
-from netsuke.nets.nested import at_width, narrowed, nest, renormalise, switch, widths_of
+from netsuke.nets.nested import at_width, narrowed, nest, renormalise, widths_of
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.nets.place import Plan, place
 from netsuke.nets.qat import trainable
@@ -106,15 +106,16 @@ def test_statistics_are_estimated_anew_at_each_width(model: Model):
     nested = nest(trainable(placed, model.network, model.example), WIDTHS)
     norms = [m for m in nested.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == 2 * len(WIDTHS)
-    renormalise(nested, len(WIDTHS), [(x[:32],), (x[32:],)])
-    assert all(m.momentum == 0.1 and not m.training for m in norms)
+    for number in range(len(WIDTHS)):
+        renormalise(nested.train(), number, [(x[:32],), (x[32:],)])
+    assert nested.training
+    assert all(m.momentum == 0.1 and m.training for m in norms)
     first = norms[: len(WIDTHS)]
     assert len({tuple(m.running_mean.tolist()) for m in first}) == len(WIDTHS)
     gathered: list[torch.Tensor] = []
     first[3].register_forward_hook(lambda module, given, out: gathered.append(given[0]))
-    switch(nested, 3)
     with torch.no_grad():
-        nested(x)
+        nested.eval()(x)
     assert torch.allclose(first[3].running_mean, gathered[0].mean((0, 2, 3)), atol=1e-5)
 
 

@@ -129,25 +129,26 @@ def steady(network: nn.Module) -> None:
                 module.weight.clamp_(min=LEAST_GAIN)
 
 
-def renormalise(network: nn.Module, widths: int, batches: Sequence[Sequence[Tensor]]) -> None:
-    """Estimate BatchNorm's statistics anew at each of so many widths, in place (Wu and Johnson, 2021):
-    those kept in training lag behind, most for a width that not every step trains."""
+def renormalise(network: nn.Module, number: int, batches: Sequence[Sequence[Tensor]]) -> None:
+    """Put a nested network at its width of this number, with BatchNorm's statistics estimated anew, in
+    place (Wu and Johnson, 2021): those kept in training lag behind, most for a width that not every
+    step trains."""
+    mode = network.training
+    switch(network, number)
     network.eval()
-    for number in range(widths):
-        switch(network, number)
-        live = [m.choices[number] for m in network.modules() if isinstance(m, Switched)]
-        norms = [m for m in live if isinstance(m, _BatchNorm)]
-        usual = [m.momentum for m in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over batches
-            norm.train()
-        with torch.no_grad():
-            for inputs in batches:
-                network(*inputs)
-        for norm, momentum in zip(norms, usual, strict=True):
-            norm.momentum = momentum
-            norm.eval()
+    live = [m.choices[number] for m in network.modules() if isinstance(m, Switched)]
+    norms = [m for m in live if isinstance(m, _BatchNorm)]
+    usual = [m.momentum for m in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    with torch.no_grad():
+        for inputs in batches:
+            network(*inputs)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+    network.train(mode)
 
 
 def settled(trained: GraphModule, placed: GraphModule, widths: Sequence[int]) -> GraphModule:

@@ -21,8 +21,8 @@ from netsuke.nets.roles import rounds
 from netsuke.nets.samples import calibration
 from netsuke.nets.train import Trained, TrainPlan, View, Way, retrain
 
-SAMPLES = 2048
-"""Training samples that BatchNorm's statistics are estimated from at the end."""
+SAMPLES = 1024
+"""Training samples that BatchNorm's statistics are estimated from before a width is judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +80,11 @@ class Nested(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
-        assert goal.data.train is not None
         placed = place(model.network, model.example, Plan.of(FULL, self.activations))
         calibrate(placed, goal.track(calibration(model, goal, self.samples), "calibrating"))
         whole = trainable(placed, model.network, model.example)
         nested = nest(whole, self.all_widths, edges(model.network))
         trained = self._trained(nested, model.network, goal)
-        if trained.best:
-            seen = [x for x, _ in some_batches(goal.data.train, SAMPLES) if len(x[0]) > 1]
-            renormalise(trained.network, len(self.all_widths), seen)
         network = settled(trained.network, placed, self.all_widths)
         step = Step(
             name=self.name,
@@ -113,14 +109,18 @@ class Nested(Pass):
             epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
             temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
         )  # fmt: skip
-        views = tuple(partial(switch, number=n) for n in range(len(self.all_widths)))
+        assert goal.data.train is not None
+        seen = [x for x, _ in some_batches(goal.data.train, SAMPLES) if len(x[0]) > 1]
+        numbers = range(len(self.all_widths))
+        views = tuple(partial(switch, number=n) for n in numbers)
+        judged = tuple(partial(renormalise, number=n, batches=seen) for n in numbers)
 
         def before(network: GraphModule, progress: float) -> None:
             steady(network)
             if progress > 1 - self.freeze:
                 freeze(network)
 
-        way = Way(before=before, views=views, each=partial(_sandwich, views))
+        way = Way(before=before, views=judged, each=partial(_sandwich, views))
         return retrain(network, teacher if self.soft else None, goal, plan, way)
 
     def _scores(self, network: GraphModule, goal: Goal) -> list[str]:
