@@ -30,7 +30,7 @@ def control(bench: Bench, run: "Run", task: "Task") -> Path:
     """The dense network retrained like the run's kept steps, as ONNX; kept under the cache, by what
     it was trained with.
 
-    The same loop (``netsuke.nets.train``), the same teacher (the original), the same settings and
+    The same loop (``netsuke.nets.training.train``), the same teacher (the original), the same settings and
     as many epochs, one step of the recipe after the other. Its last epoch counts, not its best on
     the validation images: the original was trained on those too, so they would always choose it.
     """
@@ -51,7 +51,7 @@ def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]]) -> Path:
     from netsuke import Budget
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
-    from netsuke.nets.train import TrainPlan, train
+    from netsuke.nets.training.train import TrainPlan, train
 
     goal = take_goal(task, "local", Budget(), 0, Observer())
     goal = replace(goal, data=replace(goal.data, metric=_later(goal.data.metric)))
@@ -75,7 +75,7 @@ def _later(metric: "Metric") -> "Metric":
 
 def _source() -> str:
     """The text of the training loop and of this file: an older loop's control is no control."""
-    from netsuke.nets import train
+    from netsuke.nets.training import train
 
     files = (train.__file__, __file__)
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()

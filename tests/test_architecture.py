@@ -22,7 +22,8 @@ ROWS = (
         "intake",
         "training",
         "workload",
-        "layerwise", "explain"
+        "layerwise",
+        "explain",
     ),
     ("advisor", "report", "store"),
     ("passes", "runtimes", "links", "probes", "checks", "agent", "devices"),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import netsuke
 from models import MLP, lively
 from netsuke.devices import device
-from netsuke.nets.quantizer import quantizers
+from netsuke.nets.quantizers.quantizer import quantizers
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.testing import samples
 

@@ -19,8 +19,8 @@ from netsuke.devices import device as find_device
 from netsuke.intake import take_goal
 
 if TYPE_CHECKING:
-    from netsuke.nets.causes import Finding
-    from netsuke.nets.diagnose import Facts
+    from netsuke.nets.quantizers.causes import Finding
+    from netsuke.nets.quantizers.diagnose import Facts
 
 FILE = "explanation.json"
 NETWORK, FLOAT = "network", "float"
@@ -37,7 +37,7 @@ def keep(folder: Path, final: Model, source: Model) -> None:
 
     A rounding method may leave nothing of the float weights in the final network, so both are kept.
     """
-    from netsuke.nets.place import is_quantized
+    from netsuke.nets.quantizers.place import is_quantized
     from netsuke.nets.save import save
 
     if is_quantized(final.network):
@@ -95,7 +95,7 @@ class _Explaining:
         return _Explaining(quantized, load(run.folder / NETWORK / FLOAT), goal, step)
 
     def explanation(self, tries: bool) -> dict[str, Any]:
-        from netsuke.nets.causes import findings
+        from netsuke.nets.quantizers.causes import findings
 
         before, after = self._quality(self.source), self._quality(self.quantized)
         facts = sorted(self._facts(), key=lambda f: -f.share)
@@ -131,9 +131,9 @@ class _Explaining:
     def _facts(self) -> "tuple[Facts, ...]":
         import torch
 
-        from netsuke.nets.diagnose import diagnose
         from netsuke.nets.evaluation import some_batches
-        from netsuke.nets.losses import soft_loss
+        from netsuke.nets.quantizers.diagnose import diagnose
+        from netsuke.nets.training.losses import soft_loss
 
         batches = [
             part
@@ -156,8 +156,8 @@ class _Explaining:
 
     def _relief(self, facts: "Sequence[Facts]", after: float) -> list[dict[str, Any]]:
         """What comes back with each of the worst parts left in float."""
-        from netsuke.nets.causes import MATTERS
-        from netsuke.nets.parts import without
+        from netsuke.nets.quantizers.causes import MATTERS
+        from netsuke.nets.quantizers.parts import without
 
         floats, rows = self._floats(), []
         worst = [f.name for f in facts[:WORST] if f.share >= MATTERS]

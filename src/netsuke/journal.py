@@ -74,7 +74,7 @@ class Journal:
 
     def source(self, proposal: int, original: State) -> Model:
         """The last model still in float on the way of a proposal: what was quantized, if anything."""
-        from netsuke.nets.place import is_quantized
+        from netsuke.nets.quantizers.place import is_quantized
         from netsuke.nets.save import load
 
         found = original.model

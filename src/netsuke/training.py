@@ -13,11 +13,11 @@ from netsuke.core.model import Model, Step
 from netsuke.core.observer import Observer
 from netsuke.core.task import Task
 from netsuke.intake import take_goal, take_model
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.capture import capture
-from netsuke.nets.edges import with_edges
-from netsuke.nets.place import Plan, place
-from netsuke.nets.qat import deployed, freeze, trainable
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.edges import with_edges
+from netsuke.nets.quantizers.place import Plan, place
+from netsuke.nets.quantizers.qat import deployed, freeze, trainable
 from netsuke.nets.samples import calibration
 
 SAMPLES = 500

@@ -98,7 +98,7 @@ def test_resnet50_is_168_megabytes() -> None:
 
 
 def test_bits_are_read_from_the_quantizers() -> None:
-    from netsuke.nets.quantizer import QUANTIZE
+    from netsuke.nets.quantizers.quantizer import QUANTIZE
 
     model = capture(*example("mlp"))
     graph = model.network.graph

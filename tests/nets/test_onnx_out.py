@@ -18,14 +18,14 @@ from models import NAMES, example
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
 from netsuke.nets import onnx_out
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.capture import capture
 from netsuke.nets.graph import clone
 from netsuke.nets.onnx_out import Exported, export_onnx
 from netsuke.nets.onnx_out.aten import translate
 from netsuke.nets.onnx_out.build import UntranslatedError
 from netsuke.nets.onnx_out.lower import lower
-from netsuke.nets.place import Plan, place
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.place import Plan, place
 
 
 @cache

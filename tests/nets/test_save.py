@@ -60,7 +60,7 @@ def test_the_switch_still_works(tmp_path: Path) -> None:
 
 
 def test_lineage_mode_and_quantizers(tmp_path: Path) -> None:
-    from netsuke.nets.quantizer import QUANTIZE
+    from netsuke.nets.quantizers.quantizer import QUANTIZE
 
     model = capture(*example("mlp"))
     network = model.network.train()

@@ -18,10 +18,10 @@ from netsuke.core.model import Model
 from netsuke.core.recipe import make_pass
 from netsuke.core.task import Task, ready
 from netsuke.nets.capture import capture
+from netsuke.nets.channels.groups import groups
+from netsuke.nets.channels.rehearsal import Rehearsal, parts
 from netsuke.nets.costs import layers, totals
 from netsuke.nets.graph import op, tensor_of
-from netsuke.nets.groups import groups
-from netsuke.nets.rehearsal import Rehearsal, parts
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.prune.criteria.magnitude import Magnitude
 from netsuke.passes.prune.criteria.taylor import Taylor
@@ -105,7 +105,7 @@ def test_prices_are_those_of_the_network_once_cut():
         price = Prices(model, known.groups, device, cost)
         assert price({}, ()) == getattr(totals(layers(model)), what)
     keep = {1: range(8)}
-    from netsuke.nets.surgery import cut
+    from netsuke.nets.channels.surgery import cut
 
     made = replace(model, network=cut(model, keep, known.groups))
     assert Prices(model, known.groups, device, "macs")(keep, ()) == totals(layers(made)).macs

@@ -8,11 +8,11 @@ from torch.fx import GraphModule
 from models import example
 from netsuke.core.model import Model
 from netsuke.core.passes import Pass
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.capture import capture
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import op, tensor_of
-from netsuke.nets.place import Plan, place
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.place import Plan, place
 from netsuke.passes.quantize.equalize import Equalize, _pairs, rescale
 from netsuke.passes.quantize.static import Static
 from netsuke.testing import samples

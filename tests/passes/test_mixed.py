@@ -14,8 +14,8 @@ from netsuke.core.passes import Pass
 from netsuke.core.task import ready
 from netsuke.nets.costs import layers
 from netsuke.nets.graph import clone, set_tensor, tensor_of
-from netsuke.nets.place import is_quantized
-from netsuke.nets.quantizer import quantizers
+from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.quantizers.quantizer import quantizers
 from netsuke.passes.quantize.mixed import Mixed
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.testing import samples

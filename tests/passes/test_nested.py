@@ -16,12 +16,12 @@ from netsuke.core.model import Model
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
 from netsuke.flow import Options
-from netsuke.nets.calibrate import calibrate
-from netsuke.nets.nested import at_width, narrowed, nest, renormalise, widths_of
 from netsuke.nets.onnx_out import export_onnx
-from netsuke.nets.place import Plan, place
-from netsuke.nets.qat import trainable
-from netsuke.nets.quantizer import quantizers, read
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.nested import at_width, narrowed, nest, renormalise, widths_of
+from netsuke.nets.quantizers.place import Plan, place
+from netsuke.nets.quantizers.qat import trainable
+from netsuke.nets.quantizers.quantizer import quantizers, read
 from netsuke.nets.save import load, save
 from netsuke.passes.quantize.nested import Nested
 from netsuke.passes.quantize.static import Static

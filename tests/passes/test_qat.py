@@ -15,7 +15,7 @@ from netsuke.core.scheme import Uniform
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 from netsuke.nets.costs import layers
-from netsuke.nets.place import Plan, place
+from netsuke.nets.quantizers.place import Plan, place
 from netsuke.passes.quantize.qat import Qat
 from netsuke.passes.quantize.static import Static
 from netsuke.runtimes.onnxruntime import OnnxRuntime

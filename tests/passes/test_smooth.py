@@ -13,9 +13,9 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.passes import Pass
 from netsuke.core.task import Task, ready
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.capture import capture
-from netsuke.nets.place import Plan, place
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.place import Plan, place
 from netsuke.passes.quantize.smooth import Smooth
 from netsuke.passes.quantize.static import Static
 from netsuke.testing import samples

@@ -17,8 +17,8 @@ from netsuke.devices import device
 from netsuke.nets.capture import capture
 from netsuke.nets.costs import layers
 from netsuke.nets.fold import fold_batchnorm
-from netsuke.nets.place import is_quantized
-from netsuke.nets.rounding.reconstruct import Rounding
+from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.quantizers.rounding.reconstruct import Rounding
 from netsuke.passes.quantize.static import Static
 from netsuke.testing import samples
 from netsuke.testing.passes import PassConformance

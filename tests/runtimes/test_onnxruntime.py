@@ -13,10 +13,10 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
 from netsuke.core.runtime import Runtime
 from netsuke.devices import device
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.capture import capture
 from netsuke.nets.onnx_out import export_onnx
-from netsuke.nets.place import place
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.place import place
 from netsuke.runtimes.onnxruntime import OnnxRuntime, left_float
 from netsuke.testing.runtimes import RuntimeConformance
 

@@ -12,8 +12,8 @@ from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.nets.graph import argument, module_name, op, shapes, source, tensor_of
 from netsuke.nets.inplace import is_view
-from netsuke.nets.lookup import bits_of
 from netsuke.nets.macs import Shape, Shapes, macs, shape_of
+from netsuke.nets.quantizers.lookup import bits_of
 
 QUANTIZE, DYNAMIC, LOOKUP = "netsuke.quantize", "netsuke.quantize_dynamic", "netsuke.lookup"
 QUANTIZERS = frozenset({QUANTIZE, DYNAMIC, LOOKUP})

@@ -6,8 +6,8 @@ from torch.fx import GraphModule, Node
 
 from netsuke.nets import graph
 from netsuke.nets.costs import FUSED
-from netsuke.nets.quantizer import quantizers
-from netsuke.nets.roles import PRODUCTS, WEIGHTED, op
+from netsuke.nets.quantizers.quantizer import quantizers
+from netsuke.nets.quantizers.roles import PRODUCTS, WEIGHTED, op
 
 
 def tapped(network: GraphModule) -> tuple[GraphModule, tuple[str, ...]]:

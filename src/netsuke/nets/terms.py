@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import fx
 
-import netsuke.nets.dynamic
-import netsuke.nets.lookup
-import netsuke.nets.quantizer  # noqa: F401  they register netsuke's operations
+import netsuke.nets.quantizers.dynamic
+import netsuke.nets.quantizers.lookup
+import netsuke.nets.quantizers.quantizer  # noqa: F401  they register netsuke's operations
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.graph import module_name, source
 

@@ -117,8 +117,8 @@ class OnnxSession:
 
 def _keep_widths(model: Model, path: Path, full: bytes) -> None:
     """Write what a nested model is at its other widths beside the file."""
-    from netsuke.nets.nested import at_width, widths_of
     from netsuke.nets.onnx_out import export_onnx
+    from netsuke.nets.quantizers.nested import at_width, widths_of
 
     others = {
         bits: export_onnx(replace(model, network=at_width(model.network, bits))).content

@@ -17,7 +17,7 @@ from torch.fx import GraphModule, Node
 from netsuke.nets import graph
 from netsuke.nets.onnx_out import layers, moving, pointwise
 from netsuke.nets.onnx_out.build import OTHER, Builder, Operation, Shape, UntranslatedError
-from netsuke.nets.roles import op
+from netsuke.nets.quantizers.roles import op
 
 OPSET = 21
 IR_VERSION = 10

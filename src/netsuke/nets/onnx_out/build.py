@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.fx import Node
 
 from netsuke.nets import graph
-from netsuke.nets.roles import op
+from netsuke.nets.quantizers.roles import op
 
 Shape = tuple[int | None, ...]
 """Sizes of a value: None where it is the batch, OTHER where it changes with it in another way."""

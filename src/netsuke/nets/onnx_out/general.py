@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from netsuke.core.errors import NetsukeError
-from netsuke.nets.dynamic import DYNAMIC
 from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET
 from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, WIDEN
-from netsuke.nets.quantizer import QUANTIZE
+from netsuke.nets.quantizers.dynamic import DYNAMIC
+from netsuke.nets.quantizers.quantizer import QUANTIZE
 
 
 def translate_all(network: GraphModule, example: Sequence[Tensor]) -> ir.Model:

@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from netsuke.core.scheme import Lookup
-from netsuke.nets import graph, lookup
+from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
-from netsuke.nets.lookup import Levels, TableQuantizer, lookups, nearest
-from netsuke.nets.quantizer import HOME, Quantizer, along, is_weight, quantizers, read
-from netsuke.nets.roles import op
+from netsuke.nets.quantizers import lookup
+from netsuke.nets.quantizers.lookup import Levels, TableQuantizer, lookups, nearest
+from netsuke.nets.quantizers.quantizer import HOME, Quantizer, along, is_weight, quantizers, read
+from netsuke.nets.quantizers.roles import op
 
 ACTIVATION = torch.uint8
 """What activations are stored in. onnxruntime's x86 kernels multiply u8 by s8 and leave s8 by s8 in

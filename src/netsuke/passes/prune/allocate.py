@@ -4,8 +4,8 @@ import heapq
 from dataclasses import dataclass, field, replace
 
 from netsuke.core.goal import Goal
-from netsuke.nets.branches import Branch
-from netsuke.nets.rehearsal import Rehearsal
+from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.rehearsal import Rehearsal
 from netsuke.passes.prune.space import Part, Plan, Shares, Space
 
 NOTHING = 1e-9

@@ -10,11 +10,11 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.registry import named, nearest
-from netsuke.nets.branches import drop
-from netsuke.nets.importance import Criterion
-from netsuke.nets.rehearsal import Parts, Rehearsal, parts
-from netsuke.nets.surgery import cut
-from netsuke.nets.train import TrainPlan, recalibrate, retrain
+from netsuke.nets.channels.branches import drop
+from netsuke.nets.channels.importance import Criterion
+from netsuke.nets.channels.rehearsal import Parts, Rehearsal, parts
+from netsuke.nets.channels.surgery import cut
+from netsuke.nets.training.train import TrainPlan, recalibrate, retrain
 from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.prices import Cost, Prices
 from netsuke.passes.prune.space import Part, Plan, Space

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from netsuke.nets.groups import Group, Groups, Member
-from netsuke.nets.labels import Ints
+from netsuke.nets.channels.groups import Group, Groups, Member
+from netsuke.nets.channels.labels import Ints
 
 LEVELS = 8
 """A wide layer's width goes down in about this many steps."""

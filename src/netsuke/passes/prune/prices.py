@@ -13,10 +13,10 @@ from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import layer_seconds
-from netsuke.nets.branches import Branch
+from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.groups import Groups, Keep
+from netsuke.nets.channels.labels import Axes
 from netsuke.nets.graph import argument, op, tensor_of
-from netsuke.nets.groups import Groups, Keep
-from netsuke.nets.labels import Axes
 from netsuke.nets.macs import macs
 
 Cost = Literal["seconds", "macs", "parameters"]

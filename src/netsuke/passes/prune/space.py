@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netsuke.nets.branches import Branch
-from netsuke.nets.groups import Group
-from netsuke.nets.importance import Scores
-from netsuke.nets.rehearsal import Parts
+from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.groups import Group
+from netsuke.nets.channels.importance import Scores
+from netsuke.nets.channels.rehearsal import Parts
 from netsuke.passes.prune.ladders import Ladders
 from netsuke.passes.prune.prices import Prices
 

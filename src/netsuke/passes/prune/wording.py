@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from netsuke.nets.branches import Branch
-from netsuke.nets.groups import Groups
+from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.groups import Groups
 from netsuke.passes.prune.ladders import main
 from netsuke.passes.prune.space import Part, Plan, Space
 

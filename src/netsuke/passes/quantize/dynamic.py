@@ -7,10 +7,10 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass
 from netsuke.nets.costs import layers
-from netsuke.nets.dynamic import linear_layers, place_dynamic
 from netsuke.nets.graph import where
-from netsuke.nets.place import PRODUCTS
-from netsuke.nets.roles import op
+from netsuke.nets.quantizers.dynamic import linear_layers, place_dynamic
+from netsuke.nets.quantizers.place import PRODUCTS
+from netsuke.nets.quantizers.roles import op
 
 LEAST = 0.1
 """Of all multiply-accumulates: below it, finding ranges at each call costs what integers gain."""

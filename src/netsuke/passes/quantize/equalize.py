@@ -14,8 +14,8 @@ from netsuke.core.passes import Pass
 from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import argument, set_tensor, tensor_of
-from netsuke.nets.place import is_quantized
-from netsuke.nets.roles import WEIGHTED, clips, op
+from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.quantizers.roles import WEIGHTED, clips, op
 
 SWEEPS = 100
 CLOSE = 1e-3

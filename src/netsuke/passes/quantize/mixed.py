@@ -15,14 +15,14 @@ from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.quantity import show
 from netsuke.core.scheme import Uniform
-from netsuke.nets.allocate import Matrix
-from netsuke.nets.calibrate import calibrate
 from netsuke.nets.graph import rebuilt
-from netsuke.nets.place import Plan, is_quantized, left_float, place
-from netsuke.nets.quantizer import QUANTIZE, quantizers
-from netsuke.nets.ranges import Estimator, Ranges
-from netsuke.nets.roles import rounds
-from netsuke.nets.rounding.reconstruct import Rounding, reconstruct
+from netsuke.nets.quantizers.allocate import Matrix
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.quantizer import QUANTIZE, quantizers
+from netsuke.nets.quantizers.ranges import Estimator, Ranges
+from netsuke.nets.quantizers.roles import rounds
+from netsuke.nets.quantizers.rounding.reconstruct import Rounding, reconstruct
 from netsuke.nets.samples import calibration
 from netsuke.passes.quantize.choice import FLOAT, JUDGED, Chooser, Chosen, Sensitivity, curve
 

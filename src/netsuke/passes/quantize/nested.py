@@ -11,15 +11,23 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.calibrate import calibrate
-from netsuke.nets.edges import edges
 from netsuke.nets.evaluation import evaluate, some_batches
-from netsuke.nets.nested import FULL, at_width, nest, renormalise, settled, steady, switch
-from netsuke.nets.place import Plan, is_quantized, left_float, place
-from netsuke.nets.qat import freeze, trainable
-from netsuke.nets.roles import rounds
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.edges import edges
+from netsuke.nets.quantizers.nested import (
+    FULL,
+    at_width,
+    nest,
+    renormalise,
+    settled,
+    steady,
+    switch,
+)
+from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.qat import freeze, trainable
+from netsuke.nets.quantizers.roles import rounds
 from netsuke.nets.samples import calibration
-from netsuke.nets.train import Trained, TrainPlan, View, Way, retrain
+from netsuke.nets.training.train import Trained, TrainPlan, View, Way, retrain
 
 SAMPLES = 1024
 """Training samples that BatchNorm's statistics are estimated from before a width is judged."""

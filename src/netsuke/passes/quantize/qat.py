@@ -8,15 +8,15 @@ from torch.fx import GraphModule
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.calibrate import calibrate
-from netsuke.nets.edges import with_edges
 from netsuke.nets.graph import clone, rebuilt
-from netsuke.nets.place import Plan, is_quantized, left_float, place
-from netsuke.nets.qat import deployed, freeze, trainable
-from netsuke.nets.quantizer import BIAS_LIMIT, quantizers
-from netsuke.nets.roles import rounds
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.edges import with_edges
+from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.qat import deployed, freeze, trainable
+from netsuke.nets.quantizers.quantizer import BIAS_LIMIT, quantizers
+from netsuke.nets.quantizers.roles import rounds
 from netsuke.nets.samples import calibration
-from netsuke.nets.train import Trained, TrainPlan, Way, retrain
+from netsuke.nets.training.train import Trained, TrainPlan, Way, retrain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from netsuke.nets import graph
 from netsuke.nets.data import batches
 from netsuke.nets.evaluation import evaluating
 from netsuke.nets.graph import argument, set_tensor, tensor_of
-from netsuke.nets.place import is_quantized
-from netsuke.nets.roles import op
+from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.quantizers.roles import op
 
 BATCH = 32
 LEAST = 1e-5

@@ -15,14 +15,14 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.nets import graph
-from netsuke.nets.calibrate import calibrate
-from netsuke.nets.correct import Correction
 from netsuke.nets.data import batches
-from netsuke.nets.place import Plan, is_quantized, left_float, place
-from netsuke.nets.quantizer import quantizers
-from netsuke.nets.ranges import Estimator, Ranges
-from netsuke.nets.roles import op, rounds
-from netsuke.nets.rounding.reconstruct import Rounding, reconstruct
+from netsuke.nets.quantizers.calibrate import calibrate
+from netsuke.nets.quantizers.correct import Correction
+from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.quantizer import quantizers
+from netsuke.nets.quantizers.ranges import Estimator, Ranges
+from netsuke.nets.quantizers.roles import op, rounds
+from netsuke.nets.quantizers.rounding.reconstruct import Rounding, reconstruct
 
 REMEDIES: tuple[Estimator, ...] = ("average", "percentile", "minmax")
 """What to try after one another, the likeliest to help first."""

@@ -15,8 +15,8 @@ from netsuke.core.scheme import Cast, Scheme, parse
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import tensor_of
 from netsuke.nets.onnx_out.stored import buys
-from netsuke.nets.roles import op
-from netsuke.nets.weights import quantize_weights, weights
+from netsuke.nets.quantizers.roles import op
+from netsuke.nets.quantizers.weights import quantize_weights, weights
 
 FLOAT = 4
 """Bytes."""

@@ -6,9 +6,9 @@ import numpy as np
 
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
+from netsuke.nets.channels.groups import Groups
+from netsuke.nets.channels.importance import Criterion, Scores, per_unit
 from netsuke.nets.graph import tensor_of
-from netsuke.nets.groups import Groups
-from netsuke.nets.importance import Criterion, Scores, per_unit
 
 
 class Magnitude(Criterion):

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from netsuke.core.goal import Goal
 from netsuke.core.metric import Metric
 from netsuke.core.model import Model
+from netsuke.nets.channels.groups import Groups
+from netsuke.nets.channels.importance import Criterion, Scores, per_unit
 from netsuke.nets.data import batches
 from netsuke.nets.graph import clone, tensor_of
-from netsuke.nets.groups import Groups
-from netsuke.nets.importance import Criterion, Scores, per_unit
 
 BATCH, BATCHES = 32, 20
 TEMPERATURE = 4.0

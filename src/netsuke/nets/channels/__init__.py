@@ -1,0 +1,1 @@
+"""What pruning needs: which channels belong together, what each is worth, and how they leave."""

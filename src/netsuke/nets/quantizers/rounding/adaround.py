@@ -1,0 +1,61 @@
+"""AdaRound: whether each weight goes up or down is learned."""
+
+import torch
+from torch import Tensor
+
+from netsuke.nets.quantizers.rounding.problem import Problem, Quadratic
+
+STEPS = 500
+RATE = 0.05
+DAMPING = 0.01
+STRETCH = 1.1, -0.1
+PULL = 10.0
+"""Weight of the term that ends all indecision, beside an error scaled to 1 for nearest rounding."""
+WARM = 0.2
+BETA = 8.0, 2.0
+
+
+@torch.enable_grad()
+def adaround(problem: Problem) -> Tensor:
+    """Adaptive rounding (Nagel et al., 2020) towards what the layer gave in the float network.
+
+    Each weight lies between the two values of the grid around it, at a rectified sigmoid of a
+    variable; Adam lowers the error, and a growing penalty drives every sigmoid to 0 or 1. The error
+    is the layer's, before its activation, over all rows at once. An output that ends worse than with
+    nearest rounding keeps that.
+    """
+    form = Quadratic.of(problem, DAMPING)
+    grid, step = problem.grid, problem.grid.step.float()
+    target, hessian = form.target.float(), form.hessian.float()
+    level = form.target / grid.step
+    floor = torch.floor(level).clamp(grid.low, grid.high - 1)
+    plain = grid.nearest(form.target)
+    size = form.error(plain).sum().float().clamp(min=1e-30)
+    learned = _logit((level - floor).clamp(0.01, 0.99).float()).requires_grad_()
+    optimizer = torch.optim.Adam([learned], RATE)
+    low = floor.float()
+    for i in range(STEPS):
+        share = _share(learned)
+        off = (low + share) * step - target
+        loss = ((off @ hessian) * off).sum() / size * learned.numel()
+        if i >= WARM * STEPS:
+            done = (i / STEPS - WARM) / (1 - WARM)
+            beta = BETA[0] + (BETA[1] - BETA[0]) * done
+            loss = loss + PULL * (1 - (2 * share - 1).abs() ** beta).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    made = (floor + (_share(learned.detach()) >= 0.5)) * grid.step
+    better = form.error(made) < form.error(plain)
+    return torch.where(better[:, :, None], made, plain)
+
+
+def _share(learned: Tensor) -> Tensor:
+    """The rectified sigmoid: 0 … 1, both reached."""
+    high, low = STRETCH
+    return (torch.sigmoid(learned) * (high - low) + low).clamp(0, 1)
+
+
+def _logit(share: Tensor) -> Tensor:
+    high, low = STRETCH
+    return torch.logit((share - low) / (high - low))

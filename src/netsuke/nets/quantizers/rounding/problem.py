@@ -1,0 +1,88 @@
+"""One layer's weights to be rounded: the grid they must land on, and the data they should fit."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from netsuke.nets.quantizers.quantizer import Quantizer, along, read
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values a weight may take: ``step · code``, codes low … high.
+
+    step: one for each weight, shape (groups, outputs, inputs), float64.
+    """
+
+    step: Tensor
+    low: int
+    high: int
+
+    @staticmethod
+    def of(network: GraphModule, q: Quantizer, groups: int, weight: Tensor) -> "Grid | None":
+        """The grid of a weight's quantizer; None where its codes are not symmetric integers."""
+        encoding = read(network, q.key)
+        if bool(encoding.zero_point.any()):
+            return None
+        step = along(weight.double(), encoding.scale, q.axis, q.group).expand_as(weight)
+        return Grid(step.reshape(groups, len(weight) // groups, -1), *q.limits)
+
+    def codes(self, weight: Tensor) -> Tensor:
+        """The nearest code of each weight, as floats."""
+        return torch.round(weight / self.step).clamp(self.low, self.high)
+
+    def nearest(self, weight: Tensor) -> Tensor:
+        """The nearest value of the grid for each weight."""
+        return self.codes(weight) * self.step
+
+    def columns(self, order: Tensor) -> "Grid":
+        """The grid of weights whose columns are taken in this order, (groups, inputs)."""
+        return replace(self, step=take(self.step, order))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Find Q on the grid so that ``x Qᵀ`` is near to y.
+
+    weight: the float weights, (groups, outputs, inputs), float64. x: (groups, rows, inputs), what the
+    layer reads in the quantized network. y: (groups, rows, outputs), what it gives in the float one.
+    """
+
+    weight: Tensor
+    grid: Grid
+    x: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """The same as a quadratic form: the error of Q is ``tr((Q − target) hessian (Q − target)ᵀ)`` and
+    a constant. target: (groups, outputs, inputs); hessian: (groups, inputs, inputs); float64."""
+
+    target: Tensor
+    hessian: Tensor
+
+    @staticmethod
+    def of(problem: Problem, damping: float) -> "Quadratic":
+        """damping: what is added to the diagonal, as a share of its mean; it keeps the target near
+        the float weights where the rows do not say."""
+        x, y = problem.x, problem.y
+        hessian = (x.mT @ x).double()
+        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        extra = (damping * diagonal.mean(1)).clamp(min=torch.finfo(torch.float32).tiny)
+        diagonal += extra[:, None]
+        crossed = (y.mT @ x).double() + extra[:, None, None] * problem.weight
+        factor = torch.linalg.cholesky(hessian)
+        return Quadratic(torch.cholesky_solve(crossed.mT, factor).mT, hessian)
+
+    def error(self, weight: Tensor) -> Tensor:
+        """The error of each output's weights, (groups, outputs)."""
+        off = weight - self.target
+        return ((off @ self.hessian) * off).sum(2)
+
+
+def take(columns: Tensor, order: Tensor) -> Tensor:
+    """Columns of (groups, outputs, inputs) in the order (groups, inputs)."""
+    return columns.gather(2, order[:, None].expand_as(columns))

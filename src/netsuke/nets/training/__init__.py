@@ -1,0 +1,1 @@
+"""The training loop all passes share, with its losses and its pace."""

@@ -1,0 +1,282 @@
+"""The training loop all passes share: retraining with the original as teacher."""
+
+import copy
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from netsuke.core.data import Stream
+from netsuke.core.errors import NetsukeError
+from netsuke.core.goal import Goal
+from netsuke.nets.data import Inputs, batches
+from netsuke.nets.evaluation import evaluate, recalibrate
+from netsuke.nets.fold import fold_batchnorm
+from netsuke.nets.graph import clone
+from netsuke.nets.training.losses import hard_loss, soft_loss
+from netsuke.nets.training.pace import Pace, laid_out, pace
+
+__all__ = ["TrainPlan", "Trained", "evaluate", "recalibrate", "retrain", "train"]
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
+CLIP = 5.0
+"""Largest norm of a step's gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """How to train. SGD with Nesterov momentum 0.9, a short warm-up, then cosine to zero.
+
+    lr: the highest learning rate. temperature, soft: of distillation, and its share of the loss.
+    limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
+    has instructions for it (weights stay float32).
+    """
+
+    epochs: int = 3
+    lr: float = 0.02
+    batch: int = 128
+    temperature: float = 4.0
+    soft: float = 0.9
+    weight_decay: float = 5e-4
+    limit: int | None = None
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after training. scores: its metric on validation before training and after each
+    epoch. best: the epoch whose weights it has; 0 is before training. notes: what a reader must know.
+    """
+
+    network: GraphModule
+    scores: tuple[float, ...]
+    best: int
+    notes: tuple[str, ...] = ()
+
+
+View = Callable[[GraphModule], object]
+"""Puts a network into one of several states it can be in."""
+
+
+def _as_it_is(network: GraphModule, *_: Any) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a training differs from the plain one.
+
+    before: called with the network and the share of the training that is done, before each step.
+    views: the states of the network that are judged, its first one last. each: number of the step →
+    the views that it trains together, by the mean of their losses.
+    """
+
+    before: Callable[[GraphModule, float], object] = _as_it_is
+    views: tuple[View, ...] = (_as_it_is,)
+    each: Callable[[int], tuple[View, ...]] = lambda _: (_as_it_is,)
+
+
+def train(
+    network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
+) -> GraphModule:
+    """``retrain`` for who needs no more than the network."""
+    return retrain(network, teacher, goal, plan).network
+
+
+def retrain(
+    network: GraphModule,
+    teacher: GraphModule | None,
+    goal: Goal,
+    plan: TrainPlan,
+    way: Way | None = None,
+) -> Trained:
+    """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
+
+    teacher: its outputs are matched with weight ``plan.soft`` (Hinton et al., 2015); None trains on
+    targets alone. Deterministic for ``goal.seed``. A loss that is NaN or infinite ends training, and
+    the best epoch so far is kept. Raises NetsukeError without training data.
+    """
+    if goal.data.train is None:
+        raise NetsukeError("train: the task has no training data")
+    with _seeded(goal.seed):
+        inputs = next(batches(goal.data.train, 2))[0]
+        tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
+        run = _Run(clone(network), teacher, goal, plan, tempo, way or Way())
+        for epoch in range(plan.epochs):
+            if not run.epoch(epoch):
+                break
+        return run.result()
+
+
+@dataclass
+class _Run:
+    """One training in progress."""
+
+    network: GraphModule
+    teacher: GraphModule | None
+    goal: Goal
+    plan: TrainPlan
+    pace: Pace
+    way: Way
+    scores: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    best: int = 0
+
+    def __post_init__(self) -> None:
+        self.network = self.pace.settle(self.network).train()
+        if self.teacher is not None:
+            self.teacher = self.pace.settle(fold_batchnorm(self.teacher)).eval()
+        self.hard = hard_loss(self.goal.data)
+        self.soft = soft_loss(self.goal.data, self.plan.temperature)
+        self.optimizer = _optimizer(self.network, self.plan)
+        self._samples = _samples(self.goal.data.train, self.plan)
+        self._seen = self._steps = 0
+        self._keep_if_best()
+
+    def epoch(self, number: int) -> bool:
+        """Train for one epoch and judge it; False where the loss left the numbers."""
+        label = f"training, epoch {number + 1} of {self.plan.epochs}"
+        for inputs, target in self.goal.track(self._batches(number), label):
+            if not self._step(inputs, target):
+                self.notes.append(
+                    f"training stopped in epoch {number + 1}: the loss became NaN or infinite; "
+                    f"epoch {self.best} is kept, and a rate below lr = {self.plan.lr:g} may help"
+                )
+                return False
+        self._keep_if_best()
+        return True
+
+    def result(self) -> Trained:
+        self.network.load_state_dict(self._state)
+        network = laid_out(self.network, torch.contiguous_format)
+        return Trained(network, tuple(self.scores), self.best, tuple(self.notes))
+
+    def _batches(self, number: int) -> Iterator[tuple[Inputs, Tensor | None]]:
+        seen, stream = 0, self.goal.data.train
+        assert stream is not None
+        for inputs, target in batches(stream, self.plan.batch, self.goal.seed + number):
+            # BatchNorm cannot learn from one sample
+            if len(inputs[0]) > 1:
+                yield inputs, target
+            seen += len(inputs[0])
+            if self.plan.limit is not None and seen >= self.plan.limit:
+                return
+
+    def _step(self, inputs: Inputs, target: Tensor | None) -> bool:
+        augment = self.goal.data.augment
+        self._seen += len(inputs[0])
+        if augment is not None:
+            given = augment(*inputs)
+            inputs = given if isinstance(given, tuple) else (given,)
+        progress = self._seen / (self._samples * self.plan.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.lr * _share(progress)
+        self.way.before(self.network, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        if not self._backward(self.pace.lay(inputs), target):
+            return False
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        self.optimizer.step()
+        self._steps += 1
+        return True
+
+    def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
+        """Add up the gradients of this step's views; False where a loss is not finite."""
+        theirs = None
+        if self.teacher is not None:
+            with torch.inference_mode(), self.pace.autocast():
+                theirs = _floats(self.teacher(*inputs))
+        views = self.way.each(self._steps)
+        for view in views:
+            view(self.network)
+            loss = self._loss(inputs, theirs, target) / len(views)
+            if not math.isfinite(loss.item()):
+                return False
+            loss.backward()
+        return True
+
+    def _loss(self, inputs: Inputs, theirs: Any, target: Tensor | None) -> Tensor:
+        with self.pace.autocast():
+            mine = self.network(*inputs)
+        mine = _floats(mine)
+        if theirs is None:
+            return self.hard(mine, target)
+        soft = self.soft(mine, theirs) * self.plan.soft
+        return (
+            soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
+        )
+
+    def _keep_if_best(self) -> None:
+        """What is as good after less training is kept."""
+        data = self.goal.data
+        score = self._score()
+        self.scores.append(score)
+        sign = 1 if data.metric.higher else -1
+        if len(self.scores) == 1 or sign * score > sign * self.scores[self.best]:
+            self.best = len(self.scores) - 1
+            self._state = copy.deepcopy(self.network.state_dict())
+
+    def _score(self) -> float:
+        """The metric on validation, the mean over the views."""
+        data, scores = self.goal.data, []
+        for view in reversed(self.way.views):
+            view(self.network)
+            scores.append(evaluate(self.network, data.validate, data.metric))
+        return sum(scores) / len(scores)
+
+
+def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
+    """Biases and scales are not decayed."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        [g for g in groups if g["params"]], lr=plan.lr, momentum=0.9, nesterov=True
+    )
+
+
+def _share(progress: float) -> float:
+    """Share of the highest learning rate at this share of the training."""
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+
+
+def _samples(stream: Stream | None, plan: TrainPlan) -> int:
+    assert stream is not None
+    return len(stream) if plan.limit is None else min(plan.limit, len(stream))
+
+
+def _floats(outputs: Any) -> Any:
+    """Losses are computed in float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.is_floating_point() else outputs
+    return tuple(_floats(o) for o in outputs)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Everything random (ours, and the task's augment) drawn from the seed; states put back."""
+    states: tuple[tuple[Callable[[Any], None], Any], ...] = (
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    )
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for restore, state in states:
+            restore(state)
