@@ -15,8 +15,10 @@ from netsuke.nets.graph import (
     rebuilt,
     set_tensor,
     shapes,
+    shared,
     source,
     tensor_of,
+    tensors,
     values,
     where,
 )
@@ -119,3 +121,18 @@ def test_inference_cannot_train(name: str) -> None:
     assert not any(n.target == "training" for n in frozen.graph.nodes)
     assert torch.equal(frozen.train()(*inputs), module.eval()(*inputs))
     assert net.training
+
+
+def test_a_shared_copy_has_its_own_graph_and_the_same_tensors() -> None:
+    net = captured("mlp").network
+    other = shared(net)
+    assert {n: t.data_ptr() for n, t in tensors(other)} == {
+        n: t.data_ptr() for n, t in tensors(net)
+    }
+    name = next(n for n, _ in net.named_parameters())
+    before = tensor_of(net, name)
+    set_tensor(other, name, torch.zeros_like(before))
+    assert tensor_of(net, name) is before
+    assert before.abs().sum() > 0
+    assert other.graph is not net.graph
+    assert other.training == net.training

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from netsuke.nets.graph import argument, clone, is_training, op, place, rebuilt, tensor_of
+from netsuke.nets.graph import argument, is_training, op, place, rebuilt, shared, tensor_of
 
 FOLDABLE = frozenset({
     "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
@@ -24,10 +24,11 @@ def fold_batchnorm(network: fx.GraphModule) -> fx.GraphModule:
     """A copy in which each BatchNorm that follows a convolution or linear layer is part of it.
 
     In eval mode it computes the same; in train mode it uses the running statistics, as at eval.
-    The weight keeps its name and a missing bias appears beside it. Left as they are: BatchNorm after
+    The weight keeps its name and a missing bias appears beside it; what is not folded is shared with
+    ``network``, so replace it rather than write into it. Left as they are: BatchNorm after
     anything else, without running statistics, or where the layer's output or weight is used twice.
     """
-    other = clone(network)
+    other = shared(network)
     for norm in [n for n in other.graph.nodes if op(n) == "batch_norm"]:
         layer = norm.args[0]
         if _can_fold(other, norm, layer):

@@ -26,6 +26,17 @@ def clone(network: fx.GraphModule) -> fx.GraphModule:
     return other
 
 
+def shared(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy with a graph of its own, whose parameters and buffers are those of ``network`` itself.
+
+    For edits that put other tensors in their place and never write into them: a large model is then
+    not held twice.
+    """
+    other = copy.deepcopy(network, {id(tensor): tensor for _, tensor in tensors(network)})
+    other._non_persistent_buffers_set = set(network._non_persistent_buffers_set)
+    return other
+
+
 def rebuilt(network: fx.GraphModule) -> fx.GraphModule:
     """``network`` itself after edits to its graph: dead nodes dropped, checked, compiled anew."""
     network.graph.eliminate_dead_code(_acts)
@@ -213,7 +224,7 @@ def where(node: fx.Node) -> str:
 
 def inference(network: fx.GraphModule) -> fx.GraphModule:
     """A copy in eval mode that cannot train: the flag is the constant False, dropout is gone."""
-    other = clone(network).eval()
+    other = shared(network).eval()
     graph = other.graph
     for node in list(graph.nodes):
         if op(node).removesuffix("_") in RANDOM:

@@ -133,7 +133,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
         if self.teacher is not None:
-            self.teacher = self.pace.settle(fold_batchnorm(self.teacher)).eval()
+            self.teacher = self.pace.settle(clone(fold_batchnorm(self.teacher))).eval()
         self.hard = hard_loss(self.goal.data)
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
         self.optimizer = _optimizer(self.network, self.plan)

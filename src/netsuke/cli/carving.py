@@ -1,0 +1,131 @@
+"""Verbs that look at a model, say what to do, and do it."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from netsuke import store
+from netsuke.cli.options import (
+    EXIT,
+    AsJson,
+    Device,
+    Drop,
+    Energy,
+    Latency,
+    Memory,
+    OnnxFile,
+    RecipeFile,
+    Size,
+    Workload,
+    budget_of,
+    print_json,
+    recipe_of,
+    workload_of,
+)
+from netsuke.core.errors import NetsukeError
+from netsuke.terminal import Terminal, headline, layer_table, verdict_line
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(help="A workload .py, or an .onnx file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show a model's layers: parameters, activations, MACs, and bytes at each precision."""
+    from netsuke import flow
+
+    given = workload_of(model) if model.suffix != ".onnx" else None
+    layers = flow.inspect(given.model, given.task) if given else flow.inspect(model)
+    if as_json:
+        print_json([layer.to_dict() for layer in layers])
+    else:
+        Terminal().out.print(layer_table(layers))
+
+
+def advise(
+    workload: Workload,
+    device: Device = None,
+    size: Size = None,
+    latency: Latency = None,
+    memory: Memory = None,
+    energy: Energy = None,
+    drop: Drop = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which recipes to try for these limits, and why. Nothing is trained or measured."""
+    from netsuke import flow
+
+    given = workload_of(workload)
+    budget = budget_of(given, size, latency, memory, energy, drop)
+    advice = flow.advise(given.model, given.task, device or given.device or "local", budget)
+    if as_json:
+        print_json(advice.to_dict())
+        return
+    out = Terminal().out
+    for reason in advice.reasons:
+        out.print(f"  {escape(reason)}")
+    for number, proposal in enumerate(advice.proposals, 1):
+        out.print(f"  {number}. {escape(str(proposal))}")
+    for reason in advice.ruled_out:
+        out.print(f"  [dim]ruled out: {escape(reason)}[/dim]")
+
+
+def fit(
+    workload: Annotated[
+        Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
+    ] = None,
+    device: Device = None,
+    size: Size = None,
+    latency: Latency = None,
+    memory: Memory = None,
+    energy: Energy = None,
+    drop: Drop = None,
+    recipe: RecipeFile = None,
+    onnx: OnnxFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder [default: runs/NAME-n].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    fresh: Annotated[bool, typer.Option(help="Do not resume an interrupted run.")] = False,
+    replay: Annotated[
+        Path | None, typer.Option(help="Do this run again, with its choices.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Carve a model until it meets the limits on a device, and prove it. Exits 0 pass, 1 fail, 3 unknown."""
+    from netsuke import flow
+    from netsuke.record import Origin
+
+    terminal = Terminal(quiet=as_json)
+    old = None if replay is None else store.open_run(replay)
+    source = workload or (Path(old.record["workload"]) if old else None)
+    if source is None:
+        raise NetsukeError("fit: give a workload, e.g. netsuke fit examples/digits.py")
+    given = workload_of(source)
+    model_file = onnx or (Path(old.record["model"]) if old and old.record["model"] else None)
+    origin = Origin(command=command_typed(), workload=str(source), model=str(model_file or ""))
+    options = flow.Options(
+        name=given.name, out=out, seed=seed, fresh=fresh, observer=terminal, origin=origin
+    )
+    model = model_file or given.model
+    if old:
+        run = flow.replay(old, model, given.task, options)
+    else:
+        budget = budget_of(given, size, latency, memory, energy, drop)
+        run = flow.fit(
+            model, given.task, device=device or given.device or "local", budget=budget,
+            recipe=recipe_of(recipe or given.recipe), options=options,
+        )  # fmt: skip
+    if as_json:
+        print_json({"folder": str(run.folder), **run.record})
+    else:
+        terminal.out.print(f"  {verdict_line(run.verdict)}\n  {headline(run.record)}")
+        terminal.out.print(f"  {run.folder / 'model.onnx'}   {run.folder / 'report.html'}")
+    raise typer.Exit(EXIT[run.verdict.outcome])
+
+
+def command_typed() -> str:
+    return shlex.join(["netsuke", *sys.argv[1:]])
