@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROUNDS = 40
-W4 = '[[pass]]\nuse = "quantize.static"\nweights = 4\nrounding = "adaround"\n'
+W4 = '[[pass]]\nuse = "quantize.static"\nweights = 4\nrounding = "gptq"\n'
 FAIR = (
     "AIMET and Brevitas simulate in torch and give no file that onnxruntime runs faster than onnxruntime's own "
     "quantizer does, so the files timed are onnxruntime's and NNCF's; both take slice-and-pad as a convolution"

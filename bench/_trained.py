@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 QAT = '[[pass]]\nuse = "quantize.qat"\nweights = {}\nactivations = {}\nepochs = {}\nlimit = 1000000000\n'
 """The limit is none: a number that the pass and the control of it read alike."""
 NESTED = '[[pass]]\nuse = "quantize.nested"\nwidths = "6 4 2"\nepochs = {}\n'
-EPOCHS = 10
-NESTED_EPOCHS = 6
+EPOCHS = 4
+NESTED_EPOCHS = 2
 LIMITS = {"W4A4": (4, 4, 1.0), "W2A8": (2, 8, 2.5), "W3A3": (3, 3, None)}
 """Bits of weights and of activations; how many points may be lost, None where it is only reported."""
 WIDTHS = {8: 0.5, 4: 1.0, 2: 4.0}
