@@ -1,6 +1,7 @@
 """Every plugin there is, held to what its kind promises."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,20 @@ from netsuke.testing.probes import ProbeConformance
 from netsuke.testing.runtimes import RuntimeConformance
 
 KINDS = {
-    Pass: ("netsuke.passes", {"prune.channels", "quantize.static"}),
+    Pass: (
+        "netsuke.passes",
+        {
+            "prune.channels",
+            "quantize.static",
+            "quantize.dynamic",
+            "quantize.weights",
+            "quantize.mixed",
+            "quantize.qat",
+            "quantize.nested",
+            "quantize.equalize",
+            "quantize.smooth",
+        },
+    ),
     Runtime: ("netsuke.runtimes", {"onnxruntime", "null"}),
     Probe: (
         "netsuke.probes",
@@ -39,8 +53,17 @@ def test_all_that_ship_are_registered_and_so_tested_here(kind):
     assert names <= set(registered(kind, package))
 
 
+LINEAR = {"quantize.dynamic", "quantize.smooth"}
+"""Passes that help linear layers only."""
+networks = cache(samples.network), cache(samples.linear_network)
+
+
 @pytest.mark.parametrize("kind", plugins(Pass))
 class TestPasses(PassConformance):
+    @pytest.fixture
+    def model(self, kind):
+        return networks[kind.name in LINEAR]()
+
     @pytest.fixture
     def plugin(self, kind):
         return kind()

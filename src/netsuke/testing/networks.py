@@ -22,3 +22,20 @@ class Residual(nn.Module):
         x = torch.relu(x + self.bn2(self.conv2(y)))
         logits: Tensor = self.last(nn.functional.avg_pool2d(x, 4).flatten(1))
         return logits
+
+
+class Rows(nn.Module):
+    """One channel of 8×8 pixels read as 8 rows, each normalised and passed through linear layers."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+        self.up = nn.Linear(8, width)
+        self.down = nn.Linear(width, 8)
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.squeeze(1)
+        rows = rows + self.down(torch.relu(self.up(self.norm(rows))))
+        out: Tensor = self.head(rows.flatten(1))
+        return out

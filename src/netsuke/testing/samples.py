@@ -117,13 +117,25 @@ def subject(artifact: Artifact, simulate: Any = None) -> Subject:
 
 def network(width: int = 16, steps: int = 60) -> Model:
     """A small convolutional network with a residual add and BatchNorm, trained on the images."""
+    from netsuke.testing.networks import Residual
+
+    return _trained(Residual, width, steps)
+
+
+def linear_network(width: int = 32, steps: int = 60) -> Model:
+    """A small network of LayerNorm and linear layers with a residual add, trained on the images."""
+    from netsuke.testing.networks import Rows
+
+    return _trained(Rows, width, steps)
+
+
+def _trained(kind: Any, width: int, steps: int) -> Model:
     import torch
 
     from netsuke.nets.capture import capture
-    from netsuke.testing.networks import Residual
 
     torch.manual_seed(0)
-    net = Residual(width, CLASSES)
+    net = kind(width, CLASSES)
     x, y = (torch.from_numpy(a) for a in images(512))
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for step in range(steps):
@@ -132,4 +144,4 @@ def network(width: int = 16, steps: int = 60) -> Model:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    return capture(net.eval(), (x[:2],), "residual")
+    return capture(net.eval(), (x[:2],), kind.__name__.lower())
