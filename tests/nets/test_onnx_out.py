@@ -115,6 +115,13 @@ def test_an_int8_model_gives_what_was_simulated(name: str) -> None:
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_activations_of_few_bits_run_on_integers(tmp_path: Path) -> None:
+    """Their limits are clips of integers, behind the quantizer that the operation before fuses with."""
+    found = optimized(export_onnx(quantized(captured("resnet"), Plan.of(4, 4))).content, tmp_path)
+    assert (found["QLinearConv"], found["QLinearAdd"], found["QGemm"]) == (19, 9, 1)
+    assert found["Clip"] == 30
+
+
 @pytest.mark.parametrize(("weights", "activations"), [(4, 8), (8, 5), (3, 4)])
 def test_fewer_bits_give_what_was_simulated(weights: int, activations: int) -> None:
     model = quantized(captured("mlp"), Plan.of(weights, activations))

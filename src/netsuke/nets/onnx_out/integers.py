@@ -35,7 +35,7 @@ PRODUCTS = frozenset({"Gemm", "MatMul"})
 def on_integers(model: ir.Model) -> None:
     """Apply every rewrite of this module, in place."""
     editor = Editor(model.graph)
-    for rewrite in (turn_constants, quantize_before_moving, move, drop_clip, cancel):
+    for rewrite in (turn_constants, quantize_before_moving, move, drop_clip, clip_integers, cancel):
         for node in list(model.graph):
             rewrite(editor, node)
         passes.RemoveUnusedNodesPass()(model)
@@ -129,6 +129,23 @@ def drop_clip(editor: Editor, node: ir.Node) -> None:
     if all(saturates):
         node.replace_input_with(0, clip.inputs[0])
         drop_clip(editor, node)
+
+
+def clip_integers(editor: Editor, node: ir.Node) -> None:
+    """QuantizeLinear(Clip(x)) → Clip(QuantizeLinear(x)), the same numbers, since both only grow with x.
+
+    What gives x is then followed by its quantizer, and has an integer kernel: this is what makes
+    activations of fewer than 8 bits run on integers. Clip takes integers of 8 bits, not of 16.
+    """
+    clip = made_by(node.inputs[0], "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
+    if clip is None or not is_read_once(clip):
+        return
+    scale, zero = numbers(node)
+    if scale.ndim or zero.dtype.itemsize > 1:
+        return
+    ends = [None if e is None else editor.constant(_level(e, scale, zero)) for e in _ends(clip)]
+    before = editor.insert(node, "QuantizeLinear", [clip.inputs[0], *node.inputs[1:]])
+    replace(node, editor.insert(node, "Clip", [before.outputs[0], *ends]).outputs[0])
 
 
 def cancel(editor: Editor, node: ir.Node) -> None:
