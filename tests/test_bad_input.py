@@ -51,6 +51,14 @@ WRONG = {
         "def task(): return netsuke.Task(calibrate=np.zeros((0, 1, 8, 8), np.float32), validate=arrays(8))",
         ("calibrate", "no samples"),
     ),
+    "calibration data of another shape": (
+        "def task(): return netsuke.Task(calibrate=np.zeros((8, 1, 9, 8), np.float32), validate=arrays(8))",
+        ("calibrate", "(1, 9, 8)"),
+    ),
+    "infinite calibration data": (
+        "def task(): return netsuke.Task(calibrate=np.full((8, 1, 8, 8), np.inf, np.float32), validate=arrays(8))",
+        ("calibrate", "infinite"),
+    ),
     "inputs and targets of different lengths": (
         "def task(): return netsuke.Task(validate=(arrays(8)[0], np.zeros(5, int)))",
         ("validate", "differ in length"),
