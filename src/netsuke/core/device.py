@@ -14,7 +14,8 @@ class Device:
     """A machine a model must fit.
 
     memory, storage: bytes. cores. kernel_width: channels its kernels work on at a time. formats:
-    multiply-accumulates per second of one core by number format ("fp32", "int8"). bandwidth: bytes
+    multiply-accumulates per second of one core by number format ("fp32", "int8"; where it has them
+    "fp16", "bf16", "e4m3", "e5m2"). bandwidth: bytes
     per second from main memory. overhead: seconds of fixed cost per executed node. runtimes: names
     that run there. energy: joules, by name of what costs it. measured: True where Netsuke runs on
     the device itself, so that its figures are measurements. sources: field name → where the figure

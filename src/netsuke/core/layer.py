@@ -12,7 +12,8 @@ class Layer:
     file and line. weights: parameter elements. inputs / outputs: activation elements read and
     written, other than weights. macs: multiply-accumulates. channels: (in, out), (0, 0) where
     meaningless. weight_bits / activation_bits: bits each element really has.
-    groups: of a grouped convolution, else 1.
+    groups: of a grouped convolution, else 1. format: the number format of its arithmetic where codes
+    are no integers ("fp16", "bf16", "e4m3", "e5m2", "fp32" for tables); "" where they are.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Layer:
     groups: int = 1
     weight_bits: int = 32
     activation_bits: int = 32
+    format: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -54,8 +54,9 @@ def is_depthwise(layer: Layer) -> bool:
 
 
 def is_integer(layer: Layer, device: Device) -> bool:
-    """True where weights and activations fit the device's integer kernels."""
-    return "int8" in device.formats and max(layer.weight_bits, layer.activation_bits) <= 8
+    """True where weights and activations are integers that fit the device's integer kernels."""
+    fit = max(layer.weight_bits, layer.activation_bits) <= 8 and not layer.format
+    return fit and "int8" in device.formats
 
 
 def layer_bytes(layer: Layer) -> float:
@@ -78,7 +79,8 @@ def activation_peak(layers: tuple[Layer, ...]) -> float:
 
 
 def _rate(layer: Layer, device: Device) -> float:
-    rate = device.formats["int8" if is_integer(layer, device) else "fp32"]
+    kind = "int8" if is_integer(layer, device) else layer.format
+    rate = device.formats.get(kind, device.formats["fp32"])
     return rate * DEPTHWISE_SHARE if is_depthwise(layer) else rate
 
 

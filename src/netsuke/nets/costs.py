@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import fx, nn
@@ -13,10 +13,12 @@ from netsuke.core.model import Model
 from netsuke.nets.graph import argument, module_name, op, shapes, source, tensor_of
 from netsuke.nets.inplace import is_view
 from netsuke.nets.macs import Shape, Shapes, macs, shape_of
-from netsuke.nets.quantizers.lookup import bits_of
+from netsuke.nets.quantizers.lookup import bits_of, small_float
 
 QUANTIZE, DYNAMIC, LOOKUP = "netsuke.quantize", "netsuke.quantize_dynamic", "netsuke.lookup"
-QUANTIZERS = frozenset({QUANTIZE, DYNAMIC, LOOKUP})
+HALVE = "netsuke.halve"
+QUANTIZERS = frozenset({QUANTIZE, DYNAMIC, LOOKUP, HALVE})
+HALVES = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 # Operations which runtimes compute within the one before, so that their outputs are never stored.
 FUSED = frozenset({
     "batch_norm", "celu", "clamp", "clamp_min", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh",
@@ -78,8 +80,11 @@ def layers(model: Model) -> tuple[Layer, ...]:
         weights = sum(size for key, size in read[node].items() if key not in counted)
         counted |= read[node].keys()
         fed = [n for n in node.all_input_nodes if n in live and n.name in known]
-        bits = _weight_bits(network, node)
-        found.append(_layer(node, name, (weights, bits), fed, known))
+        made = _layer(node, name, (weights, _weight_bits(network, node)), fed, known)
+        coded = _coding(node, fed)
+        activation_bits = max((_bits(network, q) for q in coded), default=32)
+        kind = _format(network, node, coded)
+        found.append(replace(made, activation_bits=activation_bits, format=kind))
     return tuple(found)
 
 
@@ -131,7 +136,6 @@ def _layer(
         channels=channels,
         groups=groups,
         weight_bits=weights[1],
-        activation_bits=_activation_bits(node, fed),
     )
 
 
@@ -175,23 +179,45 @@ def _code_bits(network: fx.GraphModule, node: fx.Node) -> int | None:
         node = node.all_input_nodes[0]
     if not node.all_input_nodes or node.all_input_nodes[0].op != "get_attr":
         return None
-    if op(node) == QUANTIZE:
-        return _bits(node)
-    if op(node) == LOOKUP:
-        levels = tensor_of(network, node.args[1])
-        return None if levels is None else bits_of(len(levels))
+    if op(node) in (QUANTIZE, LOOKUP):
+        return _bits(network, node)
     kind = node.args[1] if op(node) == "to" else None
     return kind.itemsize * 8 if isinstance(kind, torch.dtype) else None
 
 
-def _activation_bits(node: fx.Node, fed: list[fx.Node]) -> int:
-    """The widest quantizer among what feeds it, or for a fused operation what it feeds."""
+def _coding(node: fx.Node, fed: list[fx.Node]) -> list[fx.Node]:
+    """The quantizers of what feeds it, or for a fused operation of what it feeds; none where floats
+    are among it."""
     before = [_quantizer(n) for n in fed]
     if before and all(n is not None for n in before):
-        return max(_bits(n) for n in before if n is not None)
+        return [n for n in before if n is not None]
     if op(node) in FUSED and node.users and all(op(u) in QUANTIZERS for u in node.users):
-        return max(_bits(user) for user in node.users)
-    return 32
+        return list(node.users)
+    return []
+
+
+def _format(network: fx.GraphModule, node: fx.Node, coded: list[fx.Node]) -> str:
+    """The format of its arithmetic where it computes with coded values that are no integers."""
+    if not coded:
+        return ""
+    held = [n for n in node.all_input_nodes if _code_bits(network, n) is not None]
+    kinds = {_kind(network, n) for n in (*coded, *held)}
+    if kinds <= {"int"}:
+        return ""
+    return kinds.pop() if len(kinds) == 1 else "fp32"
+
+
+def _kind(network: fx.GraphModule, quantizer: fx.Node) -> str:
+    """What its codes are: integers, a type of float, or entries of a table of 32-bit floats."""
+    if op(quantizer) in (QUANTIZE, DYNAMIC):
+        return "int"
+    if op(quantizer) == HALVE:
+        return str(argument(quantizer, "kind"))
+    if op(quantizer) == LOOKUP:
+        levels = tensor_of(network, quantizer.args[1])
+        return "fp32" if levels is None else small_float(levels) or "fp32"
+    kind = quantizer.all_input_nodes[0].args[1]
+    return HALVES.get(kind, "fp32") if isinstance(kind, torch.dtype) else "fp32"
 
 
 def _quantizer(node: fx.Node) -> fx.Node | None:
@@ -203,7 +229,12 @@ def _quantizer(node: fx.Node) -> fx.Node | None:
     return node
 
 
-def _bits(quantizer: fx.Node) -> int:
+def _bits(network: fx.GraphModule, quantizer: fx.Node) -> int:
+    if op(quantizer) == HALVE:
+        return 16
+    if op(quantizer) == LOOKUP:
+        levels = tensor_of(network, quantizer.args[1])
+        return 32 if levels is None else bits_of(len(levels))
     if op(quantizer) != QUANTIZE:
         return 8
     return int(argument(quantizer, "qmax") - argument(quantizer, "qmin")).bit_length()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import fx
 
+import netsuke.nets.quantizers.activations
 import netsuke.nets.quantizers.dynamic
 import netsuke.nets.quantizers.lookup
 import netsuke.nets.quantizers.quantizer  # noqa: F401  they register netsuke's operations

@@ -60,8 +60,25 @@ def _pick(b: Builder, o: Operation) -> ir.Value:
     return picked if o["scale"] is None else b("Mul", picked, o["scale"])
 
 
+TYPES = {
+    "fp32": int(ir.DataType.FLOAT), "fp16": int(ir.DataType.FLOAT16), "bf16": int(ir.DataType.BFLOAT16),
+    "e4m3": int(ir.DataType.FLOAT8E4M3FN), "e5m2": int(ir.DataType.FLOAT8E5M2),
+}  # fmt: skip
+
+
 def _widen(b: Builder, o: Operation) -> ir.Value:
     return b("Cast", o["half"], to=int(ir.DataType.FLOAT))
+
+
+def _halve(b: Builder, o: Operation) -> ir.Value:
+    return b("Cast", b("Cast", o["x"], to=TYPES[o["kind"]]), to=TYPES["fp32"])
+
+
+def _round_small(b: Builder, o: Operation) -> ir.Value:
+    """By casts: onnxruntime 1.31 mistakes QuantizeLinear to 8-bit floats for integers, and cannot load
+    what its optimizer makes of it."""
+    small = b("Cast", b("Div", o["x"], o["scale"]), to=TYPES[o["kind"]])
+    return b("Mul", b("Cast", small, to=TYPES["fp32"]), o["scale"])
 
 
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
@@ -73,6 +90,8 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     "netsuke.dequantize": _dequantize,
     "netsuke.pick": _pick,
     "netsuke.widen": _widen,
+    "netsuke.halve": _halve,
+    "netsuke.round_small": _round_small,
 }
 
 

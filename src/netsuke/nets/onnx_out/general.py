@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from netsuke.core.errors import NetsukeError
-from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET
-from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, WIDEN
+from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET, TYPES
+from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, ROUND_SMALL, WIDEN
+from netsuke.nets.quantizers.activations import HALVE
 from netsuke.nets.quantizers.dynamic import DYNAMIC
 from netsuke.nets.quantizers.quantizer import QUANTIZE
 
@@ -81,6 +82,15 @@ def _widen(half: Any) -> Any:
     return onnx.Cast(half, to=ir.DataType.FLOAT)
 
 
+def _halve(x: Any, kind: str) -> Any:
+    return onnx.Cast(onnx.Cast(x, to=TYPES[kind]), to=TYPES["fp32"])
+
+
+def _round_small(x: Any, scale: Any, kind: str) -> Any:
+    small = onnx.Cast(onnx.Div(x, scale), to=TYPES[kind])
+    return onnx.Mul(onnx.Cast(small, to=TYPES["fp32"]), scale)
+
+
 def _mean(x: Any, dim: Any, keepdim: bool = False, dtype: int = -1) -> Any:
     """The mean over an image is a pool, which runtimes have an integer kernel for."""
     rank = len(x.shape)
@@ -113,6 +123,8 @@ TABLE: dict[Any, Any] = {
     DEQUANTIZE: _dequantize,
     PICK: _pick,
     WIDEN: _widen,
+    HALVE: _halve,
+    ROUND_SMALL: _round_small,
     torch.ops.aten.mean.dim: _mean,
 }
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from netsuke.core.errors import NetsukeError
 from netsuke.core.scheme import Lookup
 from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
@@ -70,13 +71,30 @@ def _(half: Tensor) -> Tensor:
     return torch.empty_like(half, dtype=torch.float32)
 
 
+@torch.library.custom_op("netsuke::round_small", mutates_args=())
+def round_small(x: Tensor, scale: Tensor, kind: str) -> Tensor:
+    """``float8(x / scale) · scale``, saturating. kind: ``e4m3`` or ``e5m2``."""
+    small = SMALL_FLOATS[kind][1]
+    most = torch.finfo(small).max
+    return (x / scale).clamp(-most, most).to(small).to(x.dtype) * scale
+
+
+@round_small.register_fake
+def _(x: Tensor, scale: Tensor, kind: str) -> Tensor:
+    return torch.empty_like(x)
+
+
 DEQUANTIZE = torch.ops.netsuke.dequantize.default
 PICK = torch.ops.netsuke.pick.default
 WIDEN = torch.ops.netsuke.widen.default
+ROUND_SMALL = torch.ops.netsuke.round_small.default
 
 
 def lower(network: GraphModule) -> GraphModule:
-    """A copy for export: BatchNorm folded, dropout gone, weights held as the codes they are."""
+    """A copy for export: BatchNorm folded, dropout gone, weights held as the codes they are.
+
+    Raises NetsukeError naming an activation whose scheme no runtime computes.
+    """
     network = graph.inference(fold_batchnorm(network))
     for q in list(quantizers(network)):
         if q.constant and (q.limits[0] == -q.limits[1] or is_weight(q)):
@@ -86,6 +104,8 @@ def lower(network: GraphModule) -> GraphModule:
     for t in list(lookups(network)):
         if t.source.op == "get_attr":
             _hold_table(network, t)
+        else:
+            _round_small(network, t)
     for node in list(network.graph.nodes):
         _hold_half(network, node)
     graph.rebuilt(network)
@@ -127,6 +147,17 @@ def _hold_table(network: GraphModule, t: TableQuantizer) -> None:
             _instead(network, t.node, DEQUANTIZE, (held, t.node.args[2], None, *shared))
             return
     _pick(network, t, code.to(torch.uint8), made)
+
+
+def _round_small(network: GraphModule, t: TableQuantizer) -> None:
+    """lookup(activation) → round_small(activation); other tables would need a search for each value."""
+    scheme = lookup.scheme_of(network, t)
+    if scheme.table not in SMALL_FLOATS:
+        raise NetsukeError(
+            f"onnx: {graph.where(t.source)}: no runtime computes activations in {scheme}, which takes a"
+            f" search for each value; give weights alone that scheme, or take e4m3 or integers"
+        )
+    _instead(network, t.node, ROUND_SMALL, (t.source, t.node.args[2], scheme.table))
 
 
 def _pick(network: GraphModule, t: TableQuantizer, code: Tensor, made: Levels) -> None:

@@ -13,6 +13,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from netsuke.core.errors import NetsukeError
 from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
+from netsuke.nets.quantizers.activations import activations, set_encoding
 from netsuke.nets.quantizers.lookup import grouped
 from netsuke.nets.quantizers.quantizer import (
     BIAS_LIMIT,
@@ -21,6 +22,7 @@ from netsuke.nets.quantizers.quantizer import (
     Quantizer,
     encode,
     is_weight,
+    power_of_two,
     quantizers,
     read,
     write,
@@ -40,13 +42,14 @@ def calibrate(
     the least square error below 8 bits; biases are rounded to the grid of the sums they join.
     An activation that is always zero gets a scale of 1.
 
-    Raises NetsukeError where there is no batch, or one brings NaN or infinite values into a layer.
+    Raises NetsukeError where there is no batch, or one brings NaN or infinite values into a layer, or
+    values that its format cannot hold.
     """
     ranges = ranges or Ranges()
-    for key, seen in _observe(network, batches).items():
-        scheme = next(q.scheme for q in quantizers(network) if q.key == key)
-        low, high = ranges.of(seen, scheme)
-        write(network, key, encode(torch.tensor(low), torch.tensor(high), scheme))
+    histograms = _observe(network, batches)
+    for at in list({a.key: a for a in activations(network)}.values()):
+        if at.key in histograms:
+            set_encoding(network, at, histograms[at.key], ranges)
     encode_constants(network)
 
 
@@ -95,6 +98,7 @@ def _encode_bias(network: GraphModule, q: Quantizer) -> None:
     least = bias / (BIAS_LIMIT / 2) / inputs.scale.double()
     least = least if weights.scale.dim() else least.amax()
     scale = torch.maximum(weights.scale.double(), least).float()
+    scale = power_of_two(scale) if weight.scheme.power_of_two else scale
     write(network, weight.key, Encoding(scale, weights.zero_point))
     joined = (scale.double() * inputs.scale.double()).float().expand(len(bias))
     write(network, q.key, Encoding(joined, torch.zeros_like(joined, dtype=torch.int32)))
@@ -121,20 +125,19 @@ class _Watcher(Interpreter):
     def __init__(self, network: GraphModule) -> None:
         super().__init__(network)
         self.seen: dict[str, Histogram] = {}
-        self._at = {q.node: q for q in quantizers(network)}
+        self._at = {a.node: a for a in activations(network)}
+        self._off = {q.node for q in quantizers(network)}
 
     def run_node(self, n: Node) -> Any:
-        q = self._at.get(n)
-        if q is None:
-            return super().run_node(n)
-        value = self.env[q.source]
-        if is_weight(q) or q.limits[1] == BIAS_LIMIT:
-            return value
+        at = self._at.get(n)
+        if at is None:
+            return self.env[n.all_input_nodes[0]] if n in self._off else super().run_node(n)
+        value = self.env[at.source]
         if not bool(torch.isfinite(value).all()):
             raise NetsukeError(
-                f"calibrate: NaN or infinite values at {graph.where(q.source)}; mend the samples"
+                f"calibrate: NaN or infinite values at {graph.where(at.source)}; mend the samples"
             )
-        self.seen.setdefault(q.key, Histogram()).add(value)
+        self.seen.setdefault(at.key, Histogram()).add(value)
         return value
 
 

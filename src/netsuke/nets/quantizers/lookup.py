@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from netsuke.core.scheme import Lookup
+from netsuke.core.scheme import WIDTHS, Lookup
 from netsuke.nets import graph
-from netsuke.nets.quantizers.quantizer import HOME, along
+from netsuke.nets.quantizers.quantizer import HOME, SCHEME, along
 
 SWEEPS = 100
 """At most so many rounds of k-means; from these starts it seldom needs 50."""
@@ -99,9 +99,15 @@ def fit(values: Tensor, scheme: Lookup) -> Levels:
     if scheme.table == "kmeans":
         if scheme.axis >= 0:
             scale = _scales(rows.abs().amax(-1), 1.0)
-        return Levels(_codebook(rows / scale.double()[..., None], scheme.bits), scale)
+        return Levels(codebook(rows / scale.double()[..., None], scheme.bits), scale)
+    return spanning(rows.abs().amax(-1), scheme)
+
+
+def spanning(reach: Tensor, scheme: Lookup) -> Levels:
+    """A fixed table whose last level reaches so far, of any shape; with ``log`` to the nearest power
+    of two. 1 where there is nothing to reach."""
     levels = table(scheme)
-    scale = _scales(rows.abs().amax(-1), float(levels[-1]))
+    scale = _scales(reach, float(levels[-1]))
     return Levels(levels, _rounded_to_power(scale) if scheme.table == "log" else scale)
 
 
@@ -115,6 +121,12 @@ def table(scheme: Lookup) -> Tensor:
     return _both_signs(_floats(*FLOATS[scheme.table]))
 
 
+def small_float(levels: Tensor) -> str:
+    """``e4m3`` or ``e5m2`` where these are its numbers; "" for any other levels."""
+    each = (Lookup(table=name, bits=8) for name in FLOATS)  # type: ignore[arg-type]
+    return next((s.table for s in each if torch.equal(table(s), levels.float())), "")
+
+
 def bits_of(levels: int) -> int:
     """How many bits a code for one of so many levels has."""
     return (levels - 1).bit_length()
@@ -122,8 +134,7 @@ def bits_of(levels: int) -> int:
 
 def insert(network: GraphModule, value: Node, key: str, made: Levels, scheme: Lookup) -> Node:
     """A lookup of ``value``, placed right after it; its users are left for the caller to redirect."""
-    for name, tensor in (("levels", made.levels), ("scale", made.scale)):
-        graph.set_tensor(network, f"{HOME}.{key}.{name}", tensor.detach().clone())
+    write(network, key, made)
     with network.graph.inserting_after(value):
         levels = network.graph.get_attr(f"{HOME}.{key}.levels")
     with network.graph.inserting_after(levels):
@@ -143,6 +154,27 @@ def lookups(network: GraphModule) -> Iterator[TableQuantizer]:
         if node.op == "call_function" and node.target is LOOKUP:
             key = str(node.args[1].target).removeprefix(f"{HOME}.").removesuffix(".levels")
             yield TableQuantizer(node, key, *node.args[3:])
+
+
+def write(network: GraphModule, key: str, made: Levels) -> None:
+    """Set the table of every lookup with this key (in place)."""
+    for name, tensor in (("levels", made.levels), ("scale", made.scale)):
+        graph.set_tensor(network, f"{HOME}.{key}.{name}", tensor.detach().clone())
+
+
+def scheme_of(network: GraphModule, t: TableQuantizer) -> Lookup:
+    """As it was placed; in a network that was saved, what its levels are."""
+    placed = t.node.meta.get(SCHEME)
+    if isinstance(placed, Lookup):
+        return placed
+    levels = read(network, t.key).levels.float()
+    bits, shared = bits_of(len(levels)), {"axis": t.axis, "group": t.group}
+    for name in ("e4m3", "e5m2", "nf4", "log"):
+        if bits in WIDTHS[name]:
+            scheme = Lookup(table=name, bits=bits, **shared)
+            if torch.equal(table(scheme), levels):
+                return scheme
+    return Lookup(table="kmeans", bits=bits, **shared)
 
 
 def read(network: GraphModule, key: str) -> Levels:
@@ -198,28 +230,35 @@ def _quantiles() -> Tensor:
     return (found / found.max()).float()
 
 
-def _codebook(values: Tensor, bits: int) -> Tensor:
+def codebook(values: Tensor, bits: int, counts: Tensor | None = None) -> Tensor:
     """2^bits levels by k-means from two starts, evenly over the range and over the values; the
-    better one. Zero stays zero, so that what was pruned stays so."""
-    ordered = values.flatten().sort().values
+    better one. Zero stays zero, so that what was pruned stays so.
+
+    counts: how often each value is there; None for once.
+    """
+    ordered, order = values.flatten().sort()
+    often = torch.ones_like(ordered) if counts is None else counts.flatten()[order]
+    among = often.cumsum(0)
     count = 2**bits
     even = torch.linspace(float(ordered[0]), float(ordered[-1]), count, dtype=torch.float64)
     spread = torch.arange(count, dtype=torch.float64) + 0.5
-    among = ordered[(spread * (len(ordered) / count)).long()]
-    found = [_lloyd(ordered, start) for start in (even, among)]
-    best = min(found, key=lambda levels: _square_error(ordered, levels))
+    places = torch.searchsorted(among, spread * (float(among[-1]) / count), right=True)
+    starts = (even, ordered[places.clamp(max=len(ordered) - 1)])
+    found = [_lloyd(ordered, often, start) for start in starts]
+    best = min(found, key=lambda levels: _square_error(ordered, often, levels))
     if bool((ordered == 0).any()):
         best[best.abs().argmin()] = 0.0
     return best.float()
 
 
-def _lloyd(ordered: Tensor, levels: Tensor) -> Tensor:
+def _lloyd(ordered: Tensor, often: Tensor, levels: Tensor) -> Tensor:
     """k-means in one dimension on sorted values: cells are runs, so sums come off running sums."""
-    sums = torch.cat((torch.zeros(1, dtype=torch.float64), ordered.cumsum(0)))
+    none = torch.zeros(1, dtype=torch.float64)
+    sums, counts = (torch.cat((none, x.cumsum(0))) for x in (ordered * often, often))
     for _ in range(SWEEPS):
         ends = torch.searchsorted(ordered, (levels[1:] + levels[:-1]) / 2)
         ends = torch.cat((torch.tensor([0]), ends, torch.tensor([len(ordered)])))
-        count = ends.diff()
+        count = counts[ends].diff()
         means = sums[ends].diff() / count.clamp(min=1)
         moved = torch.where(count > 0, means, levels)
         if torch.equal(moved, levels):
@@ -228,5 +267,5 @@ def _lloyd(ordered: Tensor, levels: Tensor) -> Tensor:
     return levels
 
 
-def _square_error(ordered: Tensor, levels: Tensor) -> float:
-    return float((levels[nearest(ordered, levels)] - ordered).square().sum())
+def _square_error(ordered: Tensor, often: Tensor, levels: Tensor) -> float:
+    return float(((levels[nearest(ordered, levels)] - ordered).square() * often).sum())

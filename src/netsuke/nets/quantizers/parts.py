@@ -10,7 +10,7 @@ from netsuke.nets import graph
 from netsuke.nets.quantizers.quantizer import BIAS_LIMIT, QUANTIZE, Quantizer
 from netsuke.nets.quantizers.roles import WEIGHTED, clips, op
 
-ROUNDERS = ("netsuke.quantize", "netsuke.lookup")
+ROUNDERS = ("netsuke.quantize", "netsuke.lookup", "netsuke.halve")
 
 
 @dataclass(frozen=True)

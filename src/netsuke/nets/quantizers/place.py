@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from netsuke.core.errors import NetsukeError
 from netsuke.core.scheme import Scheme, Uniform
 from netsuke.nets import graph
 from netsuke.nets.fold import fold_batchnorm
+from netsuke.nets.quantizers import activations
+from netsuke.nets.quantizers.activations import halved
 from netsuke.nets.quantizers.lookup import lookups
 from netsuke.nets.quantizers.quantizer import (
     BIAS_LIMIT,
@@ -49,13 +52,20 @@ class Plan:
 
     weights, activations: where nothing else is said. own_weights: a weight's name → its scheme.
     own_inputs: a weight's name → the scheme of what its layer reads; where layers that read one
-    tensor differ, the one with the most bits.
+    tensor differ, the one with the most bits. Activations have one scale a tensor.
     """
 
     weights: Scheme = WEIGHT
-    activations: Uniform = ACTIVATION
+    activations: Scheme = ACTIVATION
     own_weights: Mapping[str, Scheme] = field(default_factory=dict)
-    own_inputs: Mapping[str, Uniform] = field(default_factory=dict)
+    own_inputs: Mapping[str, Scheme] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for scheme in (self.activations, *self.own_inputs.values()):
+            if scheme.axis >= 0:
+                raise NetsukeError(
+                    f"scheme: activations in {scheme}; they have one scale a tensor, so axis must be -1"
+                )
 
     @staticmethod
     def of(weights: int = 8, activations: int = 8) -> "Plan":
@@ -93,7 +103,7 @@ def left_float(network: GraphModule) -> tuple[str, ...]:
 
 
 def is_quantized(network: GraphModule) -> bool:
-    return any(True for _ in (*quantizers(network), *lookups(network)))
+    return any(True for _ in (*quantizers(network), *lookups(network), *halved(network)))
 
 
 def _reads_quantizers(node: Node) -> bool:
@@ -121,7 +131,7 @@ def _split_silu(network: GraphModule) -> None:
             network.graph.erase_node(node)
 
 
-def _activation(sites: Sites, root: Node, plan: Plan) -> Uniform:
+def _activation(sites: Sites, root: Node, plan: Plan) -> Scheme:
     """The scheme of the encoding a root shares: the widest that the layers reading it ask for."""
     wanted = []
     for reader in sites.integer:
@@ -132,22 +142,23 @@ def _activation(sites: Sites, root: Node, plan: Plan) -> Uniform:
     return max(wanted, key=lambda scheme: scheme.bits, default=plan.activations)
 
 
-def _after(network: GraphModule, sites: Sites, value: Node, key: str, scheme: Uniform) -> None:
+def _after(network: GraphModule, sites: Sites, value: Node, key: str, scheme: Scheme) -> None:
     """Put a quantizer behind a value; all that read it read the quantizer, except that floats stay
     as they are for what computes in float (a residual stream around products)."""
-    write(network, key, Encoding(torch.tensor(1.0), torch.tensor(0, dtype=torch.int32)))
-    quantizer = insert(network, value, key, scheme)
+    quantizer = activations.insert(network, value, key, scheme)
     kept = {quantizer, *sites.float_readers(value)}
     value.replace_all_uses_with(quantizer, delete_user_cb=lambda user: user not in kept)
 
 
 def _weights(network: GraphModule, node: Node, plan: Plan) -> None:
-    """Quantizers for a weight and the bias that joins its sums, which are of integers only where the
-    weight is held in bytes, a scale a channel; else the bias stays a float."""
+    """Quantizers for a weight and the bias that joins its sums, which are of integers only where what
+    it is multiplied by is one and the weight is held in bytes, a scale a channel; else the bias stays
+    a float."""
     weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
     name = str(node.all_input_nodes[1].target)
     scheme = plan.own_weights.get(name, plan.weights)
-    if not isinstance(scheme, Uniform) or scheme.bits > 8 or scheme.group:
+    integers = _source(node.all_input_nodes[0]).target is QUANTIZE
+    if not isinstance(scheme, Uniform) or scheme.bits > 8 or scheme.group or not integers:
         quantize_weight(network, node, scheme)
         return
     channels = len(graph.tensor_of(network, weight))  # type: ignore[arg-type]

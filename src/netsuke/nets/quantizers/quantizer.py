@@ -130,14 +130,14 @@ def encode(low: Tensor, high: Tensor, scheme: Uniform) -> Encoding:
     # Runtimes hold scales in float32, and a denormal one divides to infinity.
     scale = torch.where(scale > torch.finfo(torch.float32).tiny, scale, 1.0).float()
     if scheme.power_of_two:
-        scale = _power_of_two(scale)
+        scale = power_of_two(scale)
     if scheme.symmetric:
         return Encoding(scale, torch.zeros_like(scale, dtype=torch.int32))
     zero_point = (qmin - torch.round(low / scale)).clamp(qmin, qmax)
     return Encoding(scale, zero_point.to(torch.int32))
 
 
-def _power_of_two(scale: Tensor) -> Tensor:
+def power_of_two(scale: Tensor) -> Tensor:
     """The least power of two that is not smaller."""
     mantissa, exponent = torch.frexp(scale)
     return torch.ldexp(torch.ones_like(scale), exponent - (mantissa == 0.5).int())
@@ -198,11 +198,14 @@ def quantizers(network: GraphModule) -> Iterator[Quantizer]:
 
 def is_weight(q: Quantizer) -> bool:
     """Whether it quantizes what a layer has for a weight, or a parameter channel by channel."""
-    if not q.constant:
-        return False
-    return q.axis >= 0 or any(
-        op(user) in READS_WEIGHT and user.args[READS_WEIGHT[op(user)]] is q.node
-        for user in q.node.users
+    return q.constant and (q.axis >= 0 or reads_weight(q.node))
+
+
+def reads_weight(node: Node) -> bool:
+    """Whether what the node makes of a parameter is what a layer has for a weight."""
+    return node.all_input_nodes[0].op == "get_attr" and any(
+        op(user) in READS_WEIGHT and user.args[READS_WEIGHT[op(user)]] is node
+        for user in node.users
     )
 
 

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from netsuke.core.scheme import Uniform
+from netsuke.core.scheme import Lookup, Uniform
+from netsuke.nets.quantizers.lookup import nearest, spanning
 from netsuke.nets.quantizers.quantizer import Encoding, encode
 
 Estimator = Literal["minmax", "average", "moving", "percentile", "mse", "entropy"]
@@ -96,8 +97,9 @@ class Ranges:
     estimator: Estimator = "mse"
     percentile: float = PERCENTILE
 
-    def of(self, seen: Histogram, scheme: Uniform) -> tuple[float, float]:
-        """(low, high) to encode."""
+    def of(self, seen: Histogram, scheme: Uniform | Lookup) -> tuple[float, float]:
+        """(low, high) to encode; of a table, which is stretched to the farther end, the same on both
+        sides where errors are compared."""
         if self.estimator == "minmax" or seen.width == 0:
             return seen.low, seen.high
         if self.estimator == "average":
@@ -120,25 +122,38 @@ def _percentile(seen: Histogram, percent: float) -> tuple[float, float]:
     return max(seen.low, min(low, -seen.width)), min(seen.high, max(high, seen.width))
 
 
-def _least_divergence(seen: Histogram, scheme: Uniform) -> tuple[float, float]:
+def _least_divergence(seen: Histogram, scheme: Uniform | Lookup) -> tuple[float, float]:
     """The range, clipped at one distance on both sides of zero, that changes the distribution of the
     values least in relative entropy once they are rounded to the scheme's levels (Migacz, "8-bit
     inference with TensorRT", 2017)."""
     filled = seen.counts.nonzero().flatten()
     first, last = min(int(filled[0]), BINS), max(int(filled[-1]), BINS)
-    levels = scheme.limits[1] - scheme.limits[0] + 1
+    levels = (
+        2**scheme.bits if isinstance(scheme, Lookup) else scheme.limits[1] - scheme.limits[0] + 1
+    )
     reach = max(BINS - first, last - BINS, 1)
     least = min(reach, levels // 2)
     ends = [
         (max(first, BINS - round(r)), min(last, BINS + round(r)))
         for r in torch.linspace(reach, least, CANDIDATES).tolist()
     ]
-    low, high = min(ends, key=lambda e: _divergence(seen.counts, e, levels))
+    low, high = min(ends, key=lambda e: _divergence(seen.counts, e, _level_of(seen, e, scheme)))
     clip = float(seen.centres[low]), float(seen.centres[high])
     return max(seen.low, min(clip[0], 0.0)), min(seen.high, max(clip[1], 0.0))
 
 
-def _divergence(counts: Tensor, ends: tuple[int, int], levels: int) -> float:
+def _level_of(seen: Histogram, ends: tuple[int, int], scheme: Uniform | Lookup) -> Tensor:
+    """The number of the level that each bin between the ends is rounded to."""
+    low, high = ends
+    if isinstance(scheme, Lookup):
+        inside = seen.centres[low : high + 1]
+        made = spanning(inside.abs().amax(), scheme)
+        return nearest(inside / made.scale, made.levels)
+    count = high - low + 1
+    return torch.arange(count) * (scheme.limits[1] - scheme.limits[0] + 1) // count
+
+
+def _divergence(counts: Tensor, ends: tuple[int, int], level: Tensor) -> float:
     """Relative entropy of the counts, their tails gathered at the ends, to the same counts spread
     evenly over the filled bins of each level."""
     low, high = ends
@@ -146,8 +161,7 @@ def _divergence(counts: Tensor, ends: tuple[int, int], levels: int) -> float:
     clipped = inside.clone()
     clipped[0] += counts[:low].sum()
     clipped[-1] += counts[high + 1 :].sum()
-    level = torch.arange(len(inside)) * levels // len(inside)
-    filled = (clipped > 0).double()
+    filled, levels = (clipped > 0).double(), int(level.max()) + 1
     sums, bins = (torch.zeros(levels).double().index_add(0, level, x) for x in (inside, filled))
     spread = (sums / bins.clamp(min=1))[level] * filled
     p, q = clipped / clipped.sum(), spread / spread.sum().clamp(min=1)
@@ -155,7 +169,7 @@ def _divergence(counts: Tensor, ends: tuple[int, int], levels: int) -> float:
     return float((p[kept] * (p[kept] / q[kept].clamp(min=1e-12)).log()).sum())
 
 
-def _least_error(seen: Histogram, scheme: Uniform) -> tuple[float, float]:
+def _least_error(seen: Histogram, scheme: Uniform | Lookup) -> tuple[float, float]:
     """The range whose encoding has the least mean square error, found by search (after Banner et
     al., 2019, who derive it for two distributions).
 
@@ -163,6 +177,9 @@ def _least_error(seen: Histogram, scheme: Uniform) -> tuple[float, float]:
     """
     filled = seen.counts > 0
     values, counts = seen.centres[filled], seen.counts[filled]
+    if isinstance(scheme, Lookup):
+        reach = _least_error_reach(seen, values, counts, scheme)
+        return -reach, reach
     ends = torch.tensor([seen.low, seen.high], dtype=torch.float64)
     together = torch.logspace(0, -10, CANDIDATES, base=2, dtype=torch.float64)
     best = _best(ends * together[:, None], values, counts, scheme)
@@ -172,6 +189,22 @@ def _least_error(seen: Histogram, scheme: Uniform) -> tuple[float, float]:
         tried[:, end] = (best[end] * around).clamp(float(ends[0]), float(ends[1]))
         best = _best(tried, values, counts, scheme)
     return float(best[0]), float(best[1])
+
+
+def _least_error_reach(seen: Histogram, values: Tensor, counts: Tensor, scheme: Lookup) -> float:
+    """How far a table must reach for the least mean square error: likewise, from one end."""
+
+    def error(reach: float) -> float:
+        made = spanning(torch.tensor(reach, dtype=torch.float64), scheme)
+        scale = made.scale.double()
+        made_of_it = made.levels.double()[nearest(values / scale, made.levels)] * scale
+        return float((made_of_it - values).square() @ counts)
+
+    whole = max(-seen.low, seen.high)
+    shares = torch.logspace(0, -10, CANDIDATES, base=2, dtype=torch.float64).tolist()
+    best = min((whole * share for share in shares), key=error)
+    around = torch.linspace(1.4, 0.6, CANDIDATES // 2).tolist()
+    return min((best, *(min(whole, best * share) for share in around)), key=error)
 
 
 def _best(tried: Tensor, values: Tensor, counts: Tensor, scheme: Uniform) -> Tensor:
