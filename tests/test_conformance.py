@@ -26,6 +26,7 @@ KINDS = {
             "quantize.static",
             "quantize.dynamic",
             "quantize.weights",
+            "quantize.float",
             "quantize.mixed",
             "quantize.qat",
             "quantize.nested",

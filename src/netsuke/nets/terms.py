@@ -31,7 +31,7 @@ PYTHON: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 # Text arguments that choose a way to compute; an operation with any other could reach a file.
 CHOICES = frozenset({
-    "approximate", "equation", "indexing", "interpolation", "mode", "ord", "pad_mode", "padding",
+    "approximate", "equation", "indexing", "interpolation", "kind", "mode", "ord", "pad_mode", "padding",
     "padding_side", "reduce", "rounding_mode", "side", "UPLO", "norm", "driver",
 })  # fmt: skip
 OPERATION = re.compile(r"(aten|netsuke)::(\w+)\.(\w+)")

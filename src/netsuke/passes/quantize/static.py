@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 from torch.fx import GraphModule
@@ -14,6 +14,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
+from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
 from netsuke.nets.data import batches
 from netsuke.nets.quantizers.calibrate import calibrate
@@ -24,6 +25,8 @@ from netsuke.nets.quantizers.ranges import Estimator, Ranges
 from netsuke.nets.quantizers.roles import op, rounds
 from netsuke.nets.quantizers.rounding.reconstruct import Rounding, reconstruct
 
+Steps = Literal["any", "power_of_two"]
+Zero = Literal["any", "centre"]
 REMEDIES: tuple[Estimator, ...] = ("average", "percentile", "minmax")
 """What to try after one another, the likeliest to help first."""
 DEARER: tuple[tuple[Rounding, Correction], ...] = (
@@ -44,7 +47,8 @@ class Static(Pass):
     fused operations end (Jacob et al., 2018; Nagel et al., 2021). estimator: how a range is found;
     "mse" has the least square error, "average" the mean of the batches' extremes, "percentile"
     leaves out one value in 10,000 at each end, "minmax" nothing. samples: at most so many.
-    weights, activations: bits. rounding: "nearest", or "gptq" or "adaround", which choose each weight's
+    weights, activations: bits. steps: "power_of_two" makes both fixed-point numbers Qm.n. zero: "centre"
+    gives activations signed integers around 0, for hardware without zero points. rounding: "nearest", or "gptq" or "adaround", which choose each weight's
     rounding so that its layer gives what it gave in float. correct: "bias" puts the mean of each
     channel back, "norm" its mean and variance (BatchNorm re-estimation after folding). None of it
     needs labels.
@@ -56,8 +60,17 @@ class Static(Pass):
     samples: Annotated[int, Range(1, 100_000)] = 500
     weights: Annotated[int, Range(2, 8)] = 8
     activations: Annotated[int, Range(2, 8)] = 8
+    steps: Steps = "any"
+    zero: Zero = "any"
     rounding: Rounding = "nearest"
     correct: Correction = "none"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps == "power_of_two" and self.correct == "norm":
+            raise NetsukeError(
+                f'{self.name}.correct: "norm" changes steps, which are to be powers of two; take "bias"'
+            )
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, there is nothing to do, or the device would gain nothing."""
@@ -71,7 +84,7 @@ class Static(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where calibration data is missing, or NaN or infinite."""
-        network = place(model.network, model.example, Plan.of(self.weights, self.activations))
+        network = place(model.network, model.example, self._plan())
         samples = _Samples(goal, self.samples, model)
         calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
         used = samples.count
@@ -85,6 +98,7 @@ class Static(Pass):
             summary=f"W{self.weights}A{self.activations}: {counted}",
             notes=(
                 f"ranges: {self.estimator} on {used} samples",
+                *self._formats(),
                 *chosen,
                 *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
             ),
@@ -98,6 +112,20 @@ class Static(Pass):
         others = (replace(self, estimator=e) for e in REMEDIES if e != self.estimator)
         dearer = (replace(self, rounding=r, correct=c) for r, c in later if (r, c) != now)
         return (*others, *dearer)
+
+    def _plan(self) -> Plan:
+        fixed, centred = self.steps == "power_of_two", self.zero == "centre"
+        return Plan(
+            Uniform(bits=self.weights, symmetric=True, axis=0, power_of_two=fixed),
+            Uniform(bits=self.activations, symmetric=centred, power_of_two=fixed),
+        )
+
+    def _formats(self) -> tuple[str, ...]:
+        """What is unusual about the integers, for the report."""
+        plan = self._plan()
+        fixed = (f"fixed point: weights {plan.weights}, activations {plan.activations}",)
+        centred = (f"activations {plan.activations}: integers around 0, no zero points",)
+        return fixed * (self.steps != "any") + centred * (self.zero != "any")
 
     def _reconstruct(self, network: GraphModule, samples: "_Samples") -> tuple[str, ...]:
         """Choose roundings and correct channels, in place; what was done, for the report."""

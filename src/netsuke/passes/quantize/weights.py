@@ -52,8 +52,8 @@ class Weights(Pass):
         planned = self._plan(network)
         if not planned:
             return "no layer has a weight that is not coded already"
-        before = FLOAT * sum(_tensor(network, name).numel() for name in planned)
-        after = sum(_bytes(network, name, scheme) for name, scheme in planned.items())
+        before = FLOAT * sum(weight_of(network, name).numel() for name in planned)
+        after = sum(coded_bytes(network, name, scheme) for name, scheme in planned.items())
         if after >= before:
             return f"nothing would be won: {before:,} bytes of weights would become {after:,.0f}"
         return None
@@ -94,12 +94,12 @@ class Weights(Pass):
             wanted = (self.embeddings or self.scheme) if embeds else self.scheme
             if wanted != "fp32":
                 scheme = parse(wanted)
-                matrix = _tensor(network, name).dim() == 2
+                matrix = weight_of(network, name).dim() == 2
                 planned[name] = scheme if matrix else replace(scheme, group=0)
         return planned
 
     def _falls_back(self, network: GraphModule, name: str) -> bool:
-        return bool(parse(self.scheme).group) and _tensor(network, name).dim() != 2
+        return bool(parse(self.scheme).group) and weight_of(network, name).dim() != 2
 
 
 def _kinds(network: GraphModule, planned: Mapping[str, Scheme]) -> dict[str, str]:
@@ -107,15 +107,15 @@ def _kinds(network: GraphModule, planned: Mapping[str, Scheme]) -> dict[str, str
     return {name: op(readers[0]) for name, readers in weights(network).items() if name in planned}
 
 
-def _bytes(network: GraphModule, name: str, scheme: Scheme) -> float:
+def coded_bytes(network: GraphModule, name: str, scheme: Scheme) -> float:
     """What a weight takes in the file, about: codes of 4, 8 or 16 bits, scales and nodes."""
-    tensor = _tensor(network, name)
+    tensor = weight_of(network, name)
     held = next(b for b in (4, 8, 16) if scheme.bits <= b)
     scales = tensor.numel() / scheme.group if scheme.group else len(tensor)
     return tensor.numel() * held / 8 + (FLOAT * scales if scheme.axis >= 0 else 0) + NODES
 
 
-def _tensor(network: GraphModule, name: str) -> Tensor:
+def weight_of(network: GraphModule, name: str) -> Tensor:
     found = tensor_of(network, name)
     assert found is not None
     return found
