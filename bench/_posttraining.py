@@ -93,7 +93,8 @@ def four_bits(bench: Bench) -> Figure:
 
 def _wide(record: Mapping[str, Any]) -> int:
     """Layers whose weights have more than 4 bits."""
-    return sum(layer["weight_bits"] > 4 for layer in record["final"]["artifact"]["layers"])
+    layers = record["final"]["artifact"]["layers"]
+    return sum(layer["weights"] > 0 and layer["weight_bits"] > 4 for layer in layers)
 
 
 def _beside(bench: Bench, pair: "Mapping[str, Path]", other: str, x: np.ndarray) -> Timing:
