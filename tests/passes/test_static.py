@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import nn
@@ -12,14 +13,17 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.passes import Pass
+from netsuke.core.scheme import Uniform
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 from netsuke.nets.capture import capture
 from netsuke.nets.costs import layers
 from netsuke.nets.fold import fold_batchnorm
+from netsuke.nets.onnx_out import export_onnx
 from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.quantizers.quantizer import BIAS_LIMIT, quantizers, read
 from netsuke.nets.quantizers.rounding.reconstruct import Rounding
-from netsuke.passes.quantize.static import Static
+from netsuke.passes.quantize.static import Static, Zero
 from netsuke.testing import samples
 from netsuke.testing.passes import PassConformance
 
@@ -149,6 +153,46 @@ def test_the_file_of_a_plain_int8_network_does_not_change(model: Model, goal: Go
     assert all(torch.equal(made[name], tensor) for name, tensor in folded.items())
 
 
+@pytest.mark.parametrize("zero", ["any", "centre"])
+@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+def test_fixed_point_has_powers_of_two_for_steps(
+    model: Model, goal: Goal, zero: Zero, rounding: Rounding
+) -> None:
+    made = Static(steps="power_of_two", zero=zero, rounding=rounding, samples=64).apply(model, goal)
+    found = [q for q in quantizers(made.network) if q.limits[1] != BIAS_LIMIT]
+    for q in found:
+        assert (torch.frexp(read(made.network, q.key).scale).mantissa == 0.5).all()
+    if zero == "centre":
+        assert not any(read(made.network, q.key).zero_point.any() for q in found)
+        assert {q.limits for q in found} == {(-127, 127)}
+    x = samples.images(64, 9)[0]
+    content = export_onnx(made).content
+    with torch.no_grad():
+        wanted = made.network.eval()(torch.from_numpy(x)).numpy()
+    given = _executed(content, x)
+    np.testing.assert_array_equal(given, wanted)
+    named = "q8t" if zero == "centre" else "uq8t"
+    assert f"fixed point: weights q8, activations {named}" in made.lineage[-1].notes
+    assert right(made) >= right(model) - 0.02
+
+
+def test_centred_activations_have_no_zero_points(model: Model, goal: Goal) -> None:
+    made = Static(zero="centre", samples=64).apply(model, goal)
+    assert made.lineage[-1].notes[1:] == ("activations int8t: integers around 0, no zero points",)
+    found = [q for q in quantizers(made.network) if not q.constant]
+    assert all(q.scheme == Uniform(symmetric=True) for q in found)
+    assert right(made) >= right(model) - 0.01
+
+
+def _executed(content: bytes, x: np.ndarray) -> np.ndarray:
+    """Without the optimizer, whose integer kernels break ties otherwise: of powers of two there are many."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -158,6 +202,9 @@ def test_the_file_of_a_plain_int8_network_does_not_change(model: Model, goal: Go
         ({"rounding": "up"}, "rounding"),
         ({"correct": "all"}, "correct"),
         ({"samples": 0}, "samples"),
+        ({"steps": "two"}, "steps"),
+        ({"zero": "left"}, "zero"),
+        ({"steps": "power_of_two", "correct": "norm"}, "powers of two"),
     ],
 )
 def test_settings_that_make_no_sense(settings: dict[str, object], message: str) -> None:
