@@ -137,15 +137,26 @@ def clip_integers(editor: Editor, node: ir.Node) -> None:
     What gives x is then followed by its quantizer, and has an integer kernel: this is what makes
     activations of fewer than 8 bits run on integers. Clip takes integers of 8 bits, not of 16.
     """
-    clip = made_by(node.inputs[0], "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
-    if clip is None or not is_read_once(clip):
+    if node.op_type != "QuantizeLinear":
         return
+    clips, x = [], node.inputs[0]
+    while (clip := made_by(x, "Relu", "Clip")) is not None and is_read_once(clip):
+        clips.append(clip)
+        x = clip.inputs[0]
     scale, zero = numbers(node)
-    if scale.ndim or zero.dtype.itemsize > 1:
+    if not clips or scale.ndim or zero.dtype.itemsize > 1:
         return
-    ends = [None if e is None else editor.constant(_level(e, scale, zero)) for e in _ends(clip)]
-    before = editor.insert(node, "QuantizeLinear", [clip.inputs[0], *node.inputs[1:]])
-    replace(node, editor.insert(node, "Clip", [before.outputs[0], *ends]).outputs[0])
+    stored = np.iinfo(zero.dtype)
+    low, high = limits = zero.dtype.type(stored.min), zero.dtype.type(stored.max)
+    for clip in reversed(clips):
+        given = zip(_ends(clip), limits, strict=True)
+        ends = [limit if e is None else _level(e, scale, zero) for e, limit in given]
+        low, high = np.clip(low, *ends), np.clip(high, *ends)
+    made = editor.insert(node, "QuantizeLinear", [x, *node.inputs[1:]]).outputs[0]
+    if (low, high) != limits:
+        held = [editor.constant(np.array(end, zero.dtype)) for end in (low, high)]
+        made = editor.insert(node, "Clip", [made, *held]).outputs[0]
+    replace(node, made)
 
 
 def cancel(editor: Editor, node: ir.Node) -> None:
