@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from netsuke.core.scheme import Uniform
 from netsuke.nets.capture import capture
 from netsuke.nets.fold import fold_batchnorm
-from netsuke.nets.graph import tensors
+from netsuke.nets.graph import set_tensor, tensors
 from netsuke.nets.quantizers.calibrate import calibrate
 from netsuke.nets.quantizers.causes import Finding, findings
 from netsuke.nets.quantizers.diagnose import Facts, diagnose
@@ -233,9 +233,11 @@ def test_floats_are_taken_from_before_the_rounding() -> None:
     for part in parts(network):
         if part.weight:
             q = part.weight
-            value = network.get_parameter(str(q.source.target))
+            name = str(q.source.target)
+            value = network.get_parameter(name).detach()
             scale, zero = _encoding(network, q.key)
-            value.data = torch.ops.netsuke.quantize(value.data, scale, zero, *q.limits, q.axis)
+            rounded = torch.ops.netsuke.quantize(value, scale, zero, *q.limits, q.axis)
+            set_tensor(network, name, rounded)
     after = {f.name: f for f in diagnose(network, floats, batch, kl)}
     assert after["project"].own_sqnr == pytest.approx(before["project"].own_sqnr, abs=0.1)
     alone = {f.name: f for f in diagnose(network, {}, batch, kl)}
