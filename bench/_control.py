@@ -61,6 +61,7 @@ def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]]) -> Path:
         known = {
             name: value for name, value in plan.items() if name in TrainPlan.__dataclass_fields__
         }
+        known["limit"] = known.get("limit") or None
         student = train(student, teacher, goal, TrainPlan(**known))
     dense = network(bench)
     dense.load_state_dict(student.state_dict())

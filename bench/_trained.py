@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from netsuke.core.task import Task
     from netsuke.store import Run
 
-QAT = '[[pass]]\nuse = "quantize.qat"\nweights = {}\nactivations = {}\nepochs = {}\nlimit = 1000000000\n'
-"""The limit is none: a number that the pass and the control of it read alike."""
+QAT = '[[pass]]\nuse = "quantize.qat"\nweights = {}\nactivations = {}\nepochs = {}\n'
 NESTED = '[[pass]]\nuse = "quantize.nested"\nwidths = "6 4 2"\nepochs = {}\n'
 EPOCHS = 4
 NESTED_EPOCHS = 2

@@ -1,6 +1,6 @@
 """Quantization-aware training in the user's own loop: ``prepare``, train, ``convert``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,10 +18,9 @@ from netsuke.nets.quantizers.calibrate import calibrate
 from netsuke.nets.quantizers.edges import with_edges
 from netsuke.nets.quantizers.place import Plan, place
 from netsuke.nets.quantizers.qat import deployed, freeze, trainable
-from netsuke.nets.samples import calibration
+from netsuke.nets.samples import BATCH, Calibration
 
 SAMPLES = 500
-BATCH = 32
 
 
 class Prepared(nn.Module):
@@ -85,15 +84,15 @@ def convert(prepared: Prepared) -> Model:
 
 def _taken(
     model: Any, data: Task | Tensor | Sequence[Tensor]
-) -> tuple[Model, Iterator[tuple[Tensor, ...]]]:
+) -> tuple[Model, Iterable[tuple[Tensor, ...]]]:
     """The model, and batches of inputs to calibrate it on."""
     if isinstance(data, Task):
         goal: Goal = take_goal(data, "local", Budget(), 0, Observer())
         taken = take_model(model, goal.data, "model")
-        return taken, calibration(taken, goal, SAMPLES)
+        return taken, Calibration(taken, goal, SAMPLES)
     inputs = (data,) if isinstance(data, Tensor) else tuple(data)
     if isinstance(model, nn.Module):
         taken = capture(model, inputs)
     else:
         taken = take_model(model, None, "model")
-    return taken, iter(list(zip(*(torch.split(x, BATCH) for x in inputs), strict=True)))
+    return taken, list(zip(*(torch.split(x, BATCH) for x in inputs), strict=True))

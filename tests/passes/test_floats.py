@@ -30,16 +30,6 @@ class TestFloats(PassConformance):
         return Floats(scheme="e4m3", activations="e4m3", samples=64)
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return samples.network()
-
-
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
-
-
 def right(network: torch.nn.Module) -> float:
     x, y = samples.images(512, 9)
     with torch.no_grad():

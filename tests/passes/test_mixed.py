@@ -31,16 +31,6 @@ class TestMixed(PassConformance):
         return Mixed(samples=64, probes=32, curve=1, refine=1)
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return samples.network()
-
-
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
-
-
 def bits(carved: Model) -> dict[str, int]:
     return {row["weight"]: row["bits"] for row in carved.lineage[-1].table["layers"]}
 

@@ -41,16 +41,6 @@ class TestNested(PassConformance):
 
 
 @pytest.fixture(scope="module")
-def model() -> Model:
-    return samples.network()
-
-
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
-
-
-@pytest.fixture(scope="module")
 def carved(model: Model, goal: Goal) -> Model:
     return SHORT.apply(model, goal)
 

@@ -18,6 +18,7 @@ from netsuke.nets.costs import layers
 from netsuke.nets.quantizers.place import Plan, place
 from netsuke.passes.quantize.qat import Qat
 from netsuke.passes.quantize.static import Static
+from netsuke.passes.quantize.weights import Weights
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.testing import samples
 from netsuke.testing.passes import PassConformance
@@ -29,16 +30,6 @@ class TestQat(PassConformance):
     @pytest.fixture
     def plugin(self) -> Pass:
         return replace(SHORT, epochs=1)
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return samples.network()
-
-
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +91,8 @@ def test_it_refuses_what_it_cannot_help(model: Model, goal: Goal):
     fixed = Plan(activations=Uniform(power_of_two=True))
     placed = replace(model, network=place(model.network, model.example, fixed))
     assert "powers of two" in str(SHORT.refuse(placed, goal))
+    tables = Weights(scheme="nf4").apply(model, goal)
+    assert "no step size" in str(SHORT.refuse(tables, goal))
     float_only = replace(device("pi4"), formats={"fp32": 1e9})
     assert "INT8" in str(SHORT.refuse(model, replace(goal, device=float_only)))
 

@@ -34,16 +34,6 @@ class TestStatic(PassConformance):
         return Static()
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return samples.network()
-
-
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
-
-
 def right(model: Model) -> float:
     x, y = samples.images(512, 9)
     with torch.no_grad():

@@ -38,11 +38,6 @@ class TestDynamic(PassConformance):
         return captured("mlp")
 
 
-@pytest.fixture(scope="module")
-def goal() -> Goal:
-    return samples.goal("pi4")
-
-
 def test_it_says_what_each_scheme_buys(goal: Goal) -> None:
     carved = Weights(scheme="int4g16", embeddings="int8").apply(captured("encoder"), goal)
     step = carved.lineage[-1]

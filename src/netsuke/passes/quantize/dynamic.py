@@ -11,6 +11,7 @@ from netsuke.nets.graph import where
 from netsuke.nets.quantizers.dynamic import linear_layers, place_dynamic
 from netsuke.nets.quantizers.place import PRODUCTS
 from netsuke.nets.quantizers.roles import op
+from netsuke.passes.quantize.reasons import no_arithmetic
 
 LEAST = 0.1
 """Of all multiply-accumulates: below it, finding ranges at each call costs what integers gain."""
@@ -31,8 +32,8 @@ class Dynamic(Pass):
         """Where no time would be won, for lack of linear layers or of INT8 arithmetic."""
         if not linear_layers(model.network):
             return "there is no linear layer in float, and convolutions would get slower"
-        if "int8" not in goal.device.formats:
-            return f"{goal.device.title} has no INT8 arithmetic"
+        if reason := no_arithmetic(goal):
+            return reason
         found = layers(model)
         total = sum(layer.macs for layer in found)
         share = sum(layer.macs for layer in found if layer.op == "linear") / max(total, 1)

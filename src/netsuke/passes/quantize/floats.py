@@ -14,11 +14,12 @@ from netsuke.core.scheme import parse
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.quantizers.activations import activations
 from netsuke.nets.quantizers.calibrate import calibrate
-from netsuke.nets.quantizers.place import Plan, is_quantized, place
+from netsuke.nets.quantizers.place import Plan, place
 from netsuke.nets.quantizers.ranges import Estimator, Ranges
 from netsuke.nets.quantizers.roles import op
 from netsuke.nets.quantizers.weights import quantize_weights, weights
-from netsuke.nets.samples import calibration
+from netsuke.nets.samples import Calibration
+from netsuke.passes.quantize.reasons import quantized
 from netsuke.passes.quantize.weights import FLOAT, coded_bytes, weight_of
 
 Format = Literal["fp16", "bf16", "e4m3", "e5m2"]
@@ -47,8 +48,8 @@ class Floats(Pass):
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, or neither bytes nor time would be won."""
-        if is_quantized(model.network):
-            return "the model is quantized already"
+        if reason := quantized(model):
+            return reason
         network = fold_batchnorm(model.network)
         sizes = {name: FLOAT * weight_of(network, name).numel() for name in weights(network)}
         if not sizes:
@@ -91,7 +92,7 @@ class Floats(Pass):
         """The network with every activation that a layer reads or writes rounded, and what was seen."""
         scheme = replace(parse(self.activations), axis=-1)
         network = place(model.network, model.example, Plan(parse(self.scheme), scheme))
-        samples = calibration(model, goal, self.samples)
+        samples = Calibration(model, goal, self.samples)
         calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
         count = len({a.key for a in activations(network)})
         how = f"ranges: {self.estimator}" if scheme.bits == 8 else "checked"

@@ -18,13 +18,13 @@ from netsuke.core.scheme import Uniform
 from netsuke.nets.graph import rebuilt
 from netsuke.nets.quantizers.allocate import Matrix
 from netsuke.nets.quantizers.calibrate import calibrate
-from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.place import Plan, left_float, place
 from netsuke.nets.quantizers.quantizer import QUANTIZE, quantizers
 from netsuke.nets.quantizers.ranges import Estimator, Ranges
-from netsuke.nets.quantizers.roles import rounds
 from netsuke.nets.quantizers.rounding.reconstruct import Rounding, reconstruct
-from netsuke.nets.samples import calibration
+from netsuke.nets.samples import Calibration
 from netsuke.passes.quantize.choice import FLOAT, JUDGED, Chooser, Chosen, Sensitivity, curve
+from netsuke.passes.quantize.reasons import no_arithmetic, no_kernel, quantized
 
 Cost = Literal["bits", "bytes", "operations", "seconds"]
 Inputs = tuple[Tensor, ...]
@@ -72,19 +72,15 @@ class Mixed(Pass):
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, there is nothing to do, or the limit cannot be measured."""
-        if is_quantized(model.network):
-            return "the model is quantized already"
-        if not any(rounds(node) for node in model.network.graph.nodes):
-            return "no operation has an integer kernel (convolution, linear or matrix product)"
-        if "int8" not in goal.device.formats:
-            return f"{goal.device.title} has no INT8 arithmetic"
+        if reason := quantized(model) or no_kernel(model) or no_arithmetic(goal):
+            return reason
         if self.cost == "seconds" and goal.clock is None:
             return "a limit in seconds needs a clock, and nothing can be timed here"
         return None
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where the limit cannot be met, or calibration data is missing or broken."""
-        inputs = _Samples(model, goal, self.samples)
+        inputs = Calibration(model, goal, self.samples)
         probes = tuple(_probed(model, goal, self.probes))
         chooser = Chooser(model, goal, probes, self.sensitivity)
         choices = self._choices()
@@ -110,7 +106,7 @@ class Mixed(Pass):
         return (8, FLOAT) if self.cost == "seconds" else tuple(range(self.lowest, self.highest + 1))
 
     def _priced(
-        self, chooser: Chooser, model: Model, goal: Goal, inputs: "_Samples"
+        self, chooser: Chooser, model: Model, goal: Goal, inputs: Calibration
     ) -> tuple[Matrix, float]:
         """What each choice of each layer costs, and the limit, in the same unit."""
         if self.cost == "seconds":
@@ -124,7 +120,7 @@ class Mixed(Pass):
         return np.array(costs, float), self.limit
 
     def _timed(
-        self, chooser: Chooser, model: Model, goal: Goal, inputs: "_Samples"
+        self, chooser: Chooser, model: Model, goal: Goal, inputs: Calibration
     ) -> tuple[Matrix, float]:
         """Seconds that each layer adds where it stays float, measured with all the others at 8 bits."""
         assert goal.clock is not None
@@ -141,7 +137,7 @@ class Mixed(Pass):
             costs.append([0.0, max(0.0, goal.clock(model.then(other, step)) - base)])
         return np.array(costs), self.limit - base
 
-    def _network(self, model: Model, bits: Mapping[str, int], inputs: "_Samples") -> GraphModule:
+    def _network(self, model: Model, bits: Mapping[str, int], inputs: Calibration) -> GraphModule:
         """The model quantized with these bits of its weights."""
         own = {
             name: Uniform(bits=b, symmetric=True, axis=0) for name, b in bits.items() if b != FLOAT
@@ -193,21 +189,9 @@ class Mixed(Pass):
         )
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Calibration inputs in small batches, read anew each time: never all in memory."""
-
-    model: Model
-    goal: Goal
-    limit: int
-
-    def __iter__(self) -> Iterator[Inputs]:
-        return calibration(self.model, self.goal, self.limit)
-
-
 def _probed(model: Model, goal: Goal, limit: int) -> Iterator[Inputs]:
     """The samples that sensitivities are measured on."""
-    for batch in calibration(model, goal, limit):
+    for batch in Calibration(model, goal, limit):
         if not all(bool(t.isfinite().all()) for t in batch):
             raise NetsukeError("calibrate: NaN or infinite values in the samples; mend them")
         yield batch

@@ -23,18 +23,19 @@ from netsuke.nets.quantizers.nested import (
     steady,
     switch,
 )
-from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
-from netsuke.nets.quantizers.qat import freeze, trainable
-from netsuke.nets.quantizers.roles import rounds
-from netsuke.nets.samples import calibration
-from netsuke.nets.training.train import Trained, TrainPlan, View, Way, retrain
+from netsuke.nets.quantizers.place import Plan, left_float, place
+from netsuke.nets.quantizers.qat import trainable
+from netsuke.nets.samples import Calibration
+from netsuke.nets.training.train import Trained, View, Way, retrain
+from netsuke.passes.quantize.reasons import no_arithmetic, no_kernel, quantized
+from netsuke.passes.quantize.trained import TrainedPass
 
 SAMPLES = 1024
 """Training samples that BatchNorm's statistics are estimated from before a width is judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nested(Pass):
+class Nested(TrainedPass):
     """Train one set of 8-bit weights whose upper bits are models of their own (Any-Precision networks:
     Yu et al., 2021; Matryoshka quantization: Nair et al., 2025).
 
@@ -43,23 +44,14 @@ class Nested(Pass):
     width. A processor without kernels for a width runs it no faster than 8 bits: fewer bits save
     bytes to store or send.
 
-    widths: the bits below 8, as in "6 4 2". activations: bits, at every width. epochs, lr, soft,
-    temperature, weight_decay, freeze, samples, batch, limit: as in ``quantize.qat``.
+    widths: the bits below 8, as in "6 4 2". activations: bits, at every width. The rest:
+    as in ``TrainedPass``.
     """
 
     name: ClassVar[str] = "quantize.nested"
 
     widths: str = "6 4 2"
     activations: Annotated[int, Range(2, 8)] = 8
-    epochs: Annotated[int, Range(1, 1000)] = 5
-    lr: Annotated[float, Range(1e-6, 1)] = 0.02
-    soft: Annotated[float, Range(0, 1)] = 0.9
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    weight_decay: Annotated[float, Range(0, 1)] = 1e-4
-    freeze: Annotated[float, Range(0, 1)] = 0.2
-    samples: Annotated[int, Range(1, 100_000)] = 500
-    batch: Annotated[int, Range(2, 100_000)] = 128
-    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,18 +70,12 @@ class Nested(Pass):
         """Where there is no training data, nothing to do, or it is quantized already."""
         if goal.data.train is None:
             return "needs training data (Task(train=…))"
-        if is_quantized(model.network):
-            return "the model is quantized already"
-        if not any(map(rounds, model.network.graph.nodes)):
-            return "no operation has an integer kernel (convolution, linear or matrix product)"
-        if "int8" not in goal.device.formats:
-            return f"{goal.device.title} has no INT8 arithmetic"
-        return None
+        return quantized(model) or no_kernel(model) or no_arithmetic(goal)
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
         placed = place(model.network, model.example, Plan.of(FULL, self.activations))
-        calibrate(placed, goal.track(calibration(model, goal, self.samples), "calibrating"))
+        calibrate(placed, goal.track(Calibration(model, goal, self.samples), "calibrating"))
         whole = trainable(placed, model.network, model.example)
         nested = nest(whole, self.all_widths, edges(model.network))
         trained = self._trained(nested, model.network, goal)
@@ -113,10 +99,6 @@ class Nested(Pass):
         return (replace(self, epochs=2 * self.epochs, lr=self.lr / 2),)
 
     def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
-        plan = TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
-            temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
-        )  # fmt: skip
         assert goal.data.train is not None
         seen = [x for x, _ in some_batches(goal.data.train, SAMPLES) if len(x[0]) > 1]
         numbers = range(len(self.all_widths))
@@ -125,11 +107,10 @@ class Nested(Pass):
 
         def before(network: GraphModule, progress: float) -> None:
             steady(network)
-            if progress > 1 - self.freeze:
-                freeze(network)
+            self.steady(network, progress)
 
         way = Way(before=before, views=judged, each=partial(_sandwich, views))
-        return retrain(network, teacher if self.soft else None, goal, plan, way)
+        return retrain(network, teacher if self.soft else None, goal, self.plan(), way)
 
     def _scores(self, network: GraphModule, goal: Goal) -> list[str]:
         """What each width scores on the validation data."""

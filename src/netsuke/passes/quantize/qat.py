@@ -9,18 +9,21 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.nets.graph import clone, rebuilt
+from netsuke.nets.quantizers.activations import halved
 from netsuke.nets.quantizers.calibrate import calibrate
 from netsuke.nets.quantizers.edges import with_edges
+from netsuke.nets.quantizers.lookup import lookups
 from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
-from netsuke.nets.quantizers.qat import deployed, freeze, trainable
+from netsuke.nets.quantizers.qat import deployed, trainable
 from netsuke.nets.quantizers.quantizer import BIAS_LIMIT, quantizers
-from netsuke.nets.quantizers.roles import rounds
-from netsuke.nets.samples import calibration
-from netsuke.nets.training.train import Trained, TrainPlan, Way, retrain
+from netsuke.nets.samples import Calibration
+from netsuke.nets.training.train import Trained, Way, retrain
+from netsuke.passes.quantize.reasons import no_arithmetic, no_kernel
+from netsuke.passes.quantize.trained import TrainedPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Qat(Pass):
+class Qat(TrainedPass):
     """Train a network while its quantizers simulate low precision (Jacob et al., 2018), their step
     sizes learned with it (LSQ: Esser et al., 2020).
 
@@ -30,8 +33,7 @@ class Qat(Pass):
     ``quantize.mixed``, is trained with the bits it has.
 
     weights, activations: bits. edge: bits of the first and the last layers and of what they read.
-    epochs, lr, weight_decay, batch: of the training. freeze: the share at its end in which step sizes
-    stand still. limit: samples an epoch, 0 for all.
+    The rest are those of every trained pass (``TrainedPass``).
     """
 
     name: ClassVar[str] = "quantize.qat"
@@ -39,30 +41,13 @@ class Qat(Pass):
     weights: Annotated[int, Range(2, 8)] = 8
     activations: Annotated[int, Range(2, 8)] = 8
     edge: Annotated[int, Range(2, 8)] = 8
-    epochs: Annotated[int, Range(1, 1000)] = 5
-    lr: Annotated[float, Range(1e-6, 1)] = 0.02
-    soft: Annotated[float, Range(0, 1)] = 0.9
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    weight_decay: Annotated[float, Range(0, 1)] = 1e-4
-    freeze: Annotated[float, Range(0, 1)] = 0.2
-    samples: Annotated[int, Range(1, 100_000)] = 500
-    batch: Annotated[int, Range(2, 100_000)] = 128
-    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where there is no training data, nothing to do, or no integer arithmetic."""
         if goal.data.train is None:
             return "needs training data (Task(train=…)); quantize.static needs none"
-        nodes = model.network.graph.nodes
-        if not is_quantized(model.network) and not any(map(rounds, nodes)):
-            return "no operation has an integer kernel (convolution, linear or matrix product)"
-        if any(
-            q.limits[1] != BIAS_LIMIT and q.scheme.power_of_two for q in quantizers(model.network)
-        ):
-            return "its scales are powers of two, and learned steps would not stay so"
-        if "int8" not in goal.device.formats:
-            return f"{goal.device.title} has no INT8 arithmetic"
-        return None
+        reason = _no_steps(model) if is_quantized(model.network) else no_kernel(model)
+        return reason or no_arithmetic(goal)
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where training or calibration data is missing, or NaN or infinite."""
@@ -102,21 +87,23 @@ class Qat(Pass):
             return without_quantizers(model.network), model.network
         inner, edge = Plan.of(self.weights, self.activations), Plan.of(self.edge, self.edge)
         placed = place(model.network, model.example, with_edges(model.network, inner, edge))
-        samples = calibration(model, goal, self.samples)
+        samples = Calibration(model, goal, self.samples)
         calibrate(placed, goal.track(samples, "calibrating"))
         return model.network, placed
 
     def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
-        plan = TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
-            temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
-        )  # fmt: skip
+        return retrain(
+            network, teacher if self.soft else None, goal, self.plan(), Way(before=self.steady)
+        )
 
-        def before(network: GraphModule, progress: float) -> None:
-            if progress > 1 - self.freeze:
-                freeze(network)
 
-        return retrain(network, teacher if self.soft else None, goal, plan, Way(before=before))
+def _no_steps(model: Model) -> str | None:
+    """Why a quantized model has no step sizes to learn."""
+    if any(q.scheme.power_of_two for q in quantizers(model.network) if q.limits[1] != BIAS_LIMIT):
+        return "its scales are powers of two, and learned steps would not stay so"
+    if any(True for _ in lookups(model.network)) or any(True for _ in halved(model.network)):
+        return "its values are rounded to tables or floats, which have no step size to learn"
+    return None
 
 
 def bits(placed: GraphModule) -> str:

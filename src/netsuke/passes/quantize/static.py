@@ -1,29 +1,25 @@
 """Post-training INT8."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Annotated, ClassVar, Literal
 
-from torch import Tensor
 from torch.fx import GraphModule
 
-from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.scheme import Uniform
-from netsuke.nets import graph
-from netsuke.nets.data import batches
 from netsuke.nets.quantizers.calibrate import calibrate
 from netsuke.nets.quantizers.correct import Correction
-from netsuke.nets.quantizers.place import Plan, is_quantized, left_float, place
+from netsuke.nets.quantizers.place import Plan, left_float, place
 from netsuke.nets.quantizers.quantizer import quantizers
 from netsuke.nets.quantizers.ranges import Estimator, Ranges
-from netsuke.nets.quantizers.roles import op, rounds
+from netsuke.nets.quantizers.roles import op
 from netsuke.nets.quantizers.rounding.reconstruct import Rounding, reconstruct
+from netsuke.nets.samples import Calibration
+from netsuke.passes.quantize.reasons import no_arithmetic, no_kernel, quantized
 
 Steps = Literal["any", "power_of_two"]
 Zero = Literal["any", "centre"]
@@ -33,10 +29,6 @@ DEARER: tuple[tuple[Rounding, Correction], ...] = (
     ("nearest", "bias"), ("gptq", "none"), ("adaround", "none"),
 )  # fmt: skip
 """Then what needs both networks run layer by layer, cheapest first."""
-BATCH = 32
-"""Small: a batch's activations, all layers in turn, are what calibration holds in memory."""
-LEAST, VALUES = 8, 2**21
-"""Fewer samples a batch, but not fewer than these, where one activation of it has more values."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +66,12 @@ class Static(Pass):
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, there is nothing to do, or the device would gain nothing."""
-        if is_quantized(model.network):
-            return "the model is quantized already"
-        if not any(rounds(node) for node in model.network.graph.nodes):
-            return "no operation has an integer kernel (convolution, linear or matrix product)"
-        if "int8" not in goal.device.formats:
-            return f"{goal.device.title} has no INT8 arithmetic"
-        return None
+        return quantized(model) or no_kernel(model) or no_arithmetic(goal)
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where calibration data is missing, or NaN or infinite."""
         network = place(model.network, model.example, self._plan())
-        samples = _Samples(goal, self.samples, model)
+        samples = Calibration(model, goal, self.samples)
         calibrate(network, goal.track(samples, "calibrating"), Ranges(self.estimator))
         used = samples.count
         chosen = self._reconstruct(network, samples)
@@ -127,7 +113,7 @@ class Static(Pass):
         centred = (f"activations {plan.activations}: integers around 0, no zero points",)
         return fixed * (self.steps != "any") + centred * (self.zero != "any")
 
-    def _reconstruct(self, network: GraphModule, samples: "_Samples") -> tuple[str, ...]:
+    def _reconstruct(self, network: GraphModule, samples: Calibration) -> tuple[str, ...]:
         """Choose roundings and correct channels, in place; what was done, for the report."""
         if (self.rounding, self.correct) == ("nearest", "none"):
             return ()
@@ -137,36 +123,3 @@ class Static(Pass):
             f"{how}: {done.layers} layers on {done.samples} samples",
             *(f"rounded to nearest: {layer}" for layer in done.left),
         )
-
-
-class _Samples:
-    """The first ``limit`` calibration samples as batches of inputs; counts what it gave."""
-
-    def __init__(self, goal: Goal, limit: int, model: Model) -> None:
-        self._stream, self._limit, self._model = _drawn(goal, limit), limit, model
-        self.count, self._size = 0, _batch(model)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        self.count = 0
-        for inputs, _ in batches(self._stream, self._size, example=self._model.example):
-            kept = tuple(x[: self._limit - self.count] for x in inputs)
-            self.count += len(kept[0])
-            yield kept
-            if self.count >= self._limit:
-                return
-
-
-def _batch(model: Model) -> int:
-    """Samples to run at once."""
-    found = graph.shapes(model.network, model.example).values()
-    largest = max(prod(shape[1:]) for shape in found)
-    return max(LEAST, min(BATCH, VALUES // largest))
-
-
-def _drawn(goal: Goal, limit: int) -> Stream:
-    """A draw from the calibration data; its beginning where it cannot be read by index."""
-    stream = goal.data.calibrate
-    try:
-        return stream.head(limit, goal.seed)
-    except NetsukeError:
-        return stream
