@@ -19,18 +19,16 @@ def gptq(problem: Problem) -> Tensor:
     """
     form = Quadratic.of(problem, DAMPING)
     order = form.hessian.diagonal(dim1=1, dim2=2).argsort(1, descending=True)
-    hessian = take(form.hessian.gather(1, order[:, :, None].expand_as(form.hessian)), order)
-    target, grid = take(form.target, order), problem.grid.columns(order)
-    rounded = _forward(target, hessian, grid)
+    form, grid = form.columns(order), problem.grid.columns(order)
+    rounded = _forward(form, grid)
     for _ in range(SWEEPS):
-        _sweep(rounded, target, hessian, grid)
+        _sweep(rounded, form, grid)
     return take(rounded, order.argsort(1))
 
 
-def _forward(target: Tensor, hessian: Tensor, grid: Grid) -> Tensor:
+def _forward(form: Quadratic, grid: Grid) -> Tensor:
     """Column after column; what follows a block of columns is corrected once for all of it."""
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    factor = torch.linalg.cholesky(inverse, upper=True)
+    target, factor = form.target, _factor_of_inverse(form.hessian)
     left, rounded = target.clone(), torch.empty_like(target)
     for start in range(0, left.shape[2], BLOCK):
         end = min(start + BLOCK, left.shape[2])
@@ -44,9 +42,16 @@ def _forward(target: Tensor, hessian: Tensor, grid: Grid) -> Tensor:
     return rounded
 
 
-def _sweep(rounded: Tensor, target: Tensor, hessian: Tensor, grid: Grid) -> None:
+def _factor_of_inverse(hessian: Tensor) -> Tensor:
+    """The upper triangle U with UᵀU the inverse."""
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+    return torch.linalg.cholesky(inverse, upper=True)
+
+
+def _sweep(rounded: Tensor, form: Quadratic, grid: Grid) -> None:
     """Every weight to the best value given the others, one column after another (in place)."""
-    slope = (rounded - target) @ hessian
+    hessian = form.hessian
+    slope = (rounded - form.target) @ hessian
     for j in range(rounded.shape[2]):
         best = rounded[:, :, j] - slope[:, :, j] / hessian[:, None, j, j]
         step = _round(best, grid, j) - rounded[:, :, j]

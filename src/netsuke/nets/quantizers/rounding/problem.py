@@ -46,7 +46,7 @@ class Grid:
 class Problem:
     """Find Q on the grid so that ``x Qᵀ`` is near to y.
 
-    weight: the float weights, (groups, outputs, inputs), float64. x: (groups, rows, inputs), what the
+    weight: the float weights, (groups, outputs, inputs), in the precision to compute in. x: (groups, rows, inputs), what the
     layer reads in the quantized network. y: (groups, rows, outputs), what it gives in the float one.
     """
 
@@ -55,11 +55,16 @@ class Problem:
     x: Tensor
     y: Tensor
 
+    def to(self, precision: torch.dtype) -> "Problem":
+        """To be computed in this precision."""
+        grid = replace(self.grid, step=self.grid.step.to(precision))
+        return replace(self, weight=self.weight.to(precision), grid=grid)
+
 
 @dataclass(frozen=True)
 class Quadratic:
     """The same as a quadratic form: the error of Q is ``tr((Q − target) hessian (Q − target)ᵀ)`` and
-    a constant. target: (groups, outputs, inputs); hessian: (groups, inputs, inputs); float64."""
+    a constant. target: (groups, outputs, inputs); hessian: (groups, inputs, inputs)."""
 
     target: Tensor
     hessian: Tensor
@@ -69,13 +74,19 @@ class Quadratic:
         """damping: what is added to the diagonal, as a share of its mean; it keeps the target near
         the float weights where the rows do not say."""
         x, y = problem.x, problem.y
-        hessian = (x.mT @ x).double()
+        hessian = (x.mT @ x).to(problem.weight.dtype)
         diagonal = hessian.diagonal(dim1=1, dim2=2)
         extra = (damping * diagonal.mean(1)).clamp(min=torch.finfo(torch.float32).tiny)
         diagonal += extra[:, None]
-        crossed = (y.mT @ x).double() + extra[:, None, None] * problem.weight
-        factor = torch.linalg.cholesky(hessian)
-        return Quadratic(torch.cholesky_solve(crossed.mT, factor).mT, hessian)
+        crossed = (y.mT @ x).to(problem.weight.dtype) + extra[:, None, None] * problem.weight
+        target = torch.cholesky_solve(crossed.mT, torch.linalg.cholesky(hessian)).mT
+        return Quadratic(target, hessian)
+
+    def columns(self, order: Tensor) -> "Quadratic":
+        """The same with the inputs in this order, (groups, inputs)."""
+        group = torch.arange(len(order))[:, None, None]
+        hessian = self.hessian[group, order[:, :, None], order[:, None, :]]
+        return Quadratic(take(self.target, order), hessian)
 
     def error(self, weight: Tensor) -> Tensor:
         """The error of each output's weights, (groups, outputs)."""

@@ -29,6 +29,7 @@ from netsuke.nets.quantizers.rounding.nearest import nearest
 from netsuke.nets.quantizers.rounding.problem import Grid, Problem
 from netsuke.nets.quantizers.rounding.replay import Replay
 from netsuke.nets.quantizers.rounding.rows import groups_of, positions, rows
+from netsuke.nets.release import release
 
 Rounding = Literal["nearest", "gptq", "adaround"]
 METHODS: dict[str, Callable[[Problem], Tensor]] = {
@@ -37,10 +38,12 @@ METHODS: dict[str, Callable[[Problem], Tensor]] = {
     "adaround": adaround,
 }
 KEPT = 2**26
-"""Bytes of values between two positions that may be kept whatever the model's size."""
+"""Bytes of values between two positions that may be kept beside a small model."""
 ROWS = 2**25
 """Bytes of rows kept for the layers solved at once."""
 MOST_ROWS = 2**15
+WIDE = 1024
+"""Inputs of a layer from which on it is solved in single precision, as Frantar et al. do always."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,20 @@ def reconstruct(
     Each layer reads what the network quantized so far gives it and aims at what it gave in the float
     network. The chosen values become the weights, so that the quantizers give exactly them. batches:
     of inputs, iterable again; no labels. Memory: the values between two places for as many samples
-    as fit the size of the model, and a bounded number of rows.
+    as fit 64 MB (less for a large model, whose copies take memory too, but a third of its size at
+    least), and a bounded number of rows.
     """
     layers, left = _layers(network)
     stages = list(_stages(network, layers))
     size = sum(p.nbytes for p in network.parameters())
     with torch.no_grad(), _evaluating(network):
-        replay = Replay(network, batches, [s[0] for s in stages], max(size, KEPT))
+        replay = Replay(network, batches, [s[0] for s in stages], max(KEPT - size // 3, size // 3))
         for stage in stages:
             replay.advance(stage[0])
             seen = _Rows(stage, network, replay.samples)
             replay.show(stage, seen.add)
             for layer in stage:
+                release()
                 _solve(network, layer, seen.of(layer), (rounding, correct))
     return Done(len(layers), replay.samples, tuple(left))
 
@@ -101,7 +106,7 @@ def _solve(
     assert grid is not None
     own = y if bias is None else y - _tensor(network, bias.source).view(len(x), 1, -1)
     correct = "none" if bias is None else how[1]
-    problem = Problem(weight.double().reshape(grid.step.shape), grid, x, own)
+    problem = Problem(weight.reshape(grid.step.shape), grid, x, own).to(_precision(x))
     rounded = METHODS[how[0]](problem if correct == "none" else _centred(problem))
     if bias is not None and correct != "none":
         given = _channels_last(x @ rounded.float().mT)
@@ -111,6 +116,11 @@ def _solve(
             given = given * factor
         _add(network, bias, shift(_channels_last(own), given))
     set_tensor(network, str(q.source.target), rounded.reshape(weight.shape).to(weight.dtype))
+
+
+def _precision(x: Tensor) -> torch.dtype:
+    """Single where a layer has many inputs: there a matrix of them all takes most of the memory."""
+    return torch.float32 if x.shape[2] >= WIDE else torch.float64
 
 
 def _centred(problem: Problem) -> Problem:
