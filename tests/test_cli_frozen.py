@@ -18,8 +18,8 @@ FACE = {
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
     "explain": ["run", "--workload", "--try", "--json"],
     "report": ["run", "--markdown", "--json"],
-    "pack": ["model", "--out"],
-    "unpack": ["stored", "--out"],
+    "pack": ["model", "--out", "--since"],
+    "unpack": ["stored", "--out", "--since"],
     "list": ["folder", "--json"],
 }  # fmt: skip
 

@@ -73,7 +73,8 @@ def test_the_smallest_wins() -> None:
     for name, values in (
         ("raw", rng.integers(0, 256, 600, dtype=np.uint8)),
         ("table", rng.integers(0, 8, 9000, dtype=np.uint8)),
-        ("deflate", np.zeros(9000, np.uint8) + np.arange(9000, dtype=np.uint8) // 100 % 7),
+        ("ans", rng.binomial(7, 0.5, 9000).astype(np.uint8)),
+        ("lzma", np.arange(9000, dtype=np.uint16).view(np.uint8) // 100 % 7),
     ):
         form = Form(8, values.shape, values.nbytes)
         found[name] = smallest(values.tobytes(), form)

@@ -14,7 +14,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.packer import pack, unpack
 from netsuke.packer.wire import DTYPES
 
-OVERHEAD = 900
+OVERHEAD = 400
 """Bytes of header and of all that is no tensor in the smallest model."""
 
 
@@ -25,7 +25,7 @@ def round_trip(path: Path) -> dict[str, str]:
     unpack(path.with_suffix(".nsk"), back)
     assert back.read_bytes() == path.read_bytes()
     assert path.with_suffix(".nsk").stat().st_size == made.size
-    return {s.name: s.codec for s in made.header.sections[1:]}
+    return {name: codec for name, codec in made.codecs.items() if name != "the graph"}
 
 
 @st.composite
@@ -70,7 +70,7 @@ def test_a_codebook_of_floats_takes_its_codes(tmp_path: Path, entries: int) -> N
     rng = np.random.default_rng(0)
     values = rng.choice(rng.normal(size=entries).astype(np.float32), (200, 300))
     path = models.saved(tmp_path / "w.onnx", models.tensor(values))
-    assert round_trip(path) == {"w": "table"}
+    assert round_trip(path)["w"] in ("ans", "table")
     most = values.size * math.ceil(math.log2(entries)) / 8 + 4 * entries + OVERHEAD
     assert path.with_suffix(".nsk").stat().st_size <= most
 
@@ -109,7 +109,7 @@ def test_halves_stored_as_singles_take_half(tmp_path: Path, kind: str) -> None:
     else:
         values = (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
     path = models.saved(tmp_path / "w.onnx", models.tensor(values))
-    assert set(round_trip(path).values()) <= {"halves", "table"}
+    assert set(round_trip(path).values()) <= {"halves", "planes", "table"}
     assert path.with_suffix(".nsk").stat().st_size <= values.size * 2 + OVERHEAD
 
 
@@ -120,7 +120,7 @@ def test_every_bit_pattern_of_a_single_survives(tmp_path: Path) -> None:
     quiet = np.repeat(np.uint32(0x7F802000), 3000)
     tensors = [models.tensor(p.view(np.float32), n) for p, n in ((patterns, "w"), (quiet, "v"))]
     path = models.saved(tmp_path / "w.onnx", *tensors)
-    assert round_trip(path)["w"] in ("raw", "deflate")
+    assert round_trip(path)["w"] in ("raw", "planes")
 
 
 def test_tensors_of_attributes_and_subgraphs_are_found(tmp_path: Path) -> None:
@@ -135,7 +135,8 @@ def test_tensors_of_attributes_and_subgraphs_are_found(tmp_path: Path) -> None:
     path = tmp_path / "w.onnx"
     path.write_bytes(model.SerializeToString())
     found = round_trip(path)
-    assert found == {"k": "table", "v": "table"}
+    assert sorted(found) == ["k", "v"]
+    assert set(found.values()) <= {"ans", "table"}
     assert path.with_suffix(".nsk").stat().st_size <= 3 * 4000 * 2 / 8 + OVERHEAD
 
 
@@ -145,7 +146,7 @@ def test_floats_kept_in_their_own_field_are_found(tmp_path: Path) -> None:
     single = onnx.TensorProto(data_type=1, dims=[4000], float_data=codes, name="w")
     double = onnx.TensorProto(data_type=11, dims=[4000], double_data=codes, name="v")
     path = models.saved(tmp_path / "w.onnx", single, double)
-    assert round_trip(path) == {"w": "table", "v": "table"}
+    assert set(round_trip(path).values()) <= {"ans", "table"}
 
 
 def test_packing_is_deterministic(tmp_path: Path) -> None:

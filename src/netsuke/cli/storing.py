@@ -1,5 +1,6 @@
 """Verbs of the stored form."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,32 +11,50 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
 from netsuke.terminal import Terminal
 
+Since = Annotated[
+    Path | None,
+    typer.Option("--since", help="An earlier version, .onnx, .nsk or a run: only what changed."),
+]
+
 
 def pack(
-    model: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    model: Annotated[Path, typer.Argument(help="An .onnx file, or the folder of a run.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The stored form [default: MODEL.nsk].")
+        Path | None,
+        typer.Option("--out", "-o", help="The stored form [default: MODEL.nsk; update.nsk]."),
     ] = None,
+    since: Since = None,
 ) -> None:
-    """Store an .onnx file in the bits its values need, without loss, as an .nsk file."""
+    """Store an .onnx file in the bytes its values are worth, without loss, as an .nsk file; with
+    --since, as an update of an earlier version."""
     from netsuke import packer
 
-    target = beside(model, out, ".nsk")
-    packer.pack(model, target)
-    print_sizes(model, target)
+    source = packer.model_of(model)
+    if source.suffix == ".nsk":
+        raise NetsukeError(f"{source}: is a stored model already; give an .onnx file")
+    update = source.with_name("update.nsk") if since and not out else out
+    target = beside(source, update, ".nsk")
+    packer.pack(source, target, since)
+    print_sizes(source, target)
 
 
 def unpack(
-    stored: Annotated[Path, typer.Argument(metavar="MODEL", help="An .nsk file.")],
+    stored: Annotated[Path, typer.Argument(metavar="MODEL", help="An .nsk file; - is a pipe.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The .onnx file [default: MODEL.onnx].")
     ] = None,
+    since: Since = None,
 ) -> None:
     """Expand a stored .nsk file to the .onnx file it was made of, to the byte. Needs no torch."""
     from netsuke import packer
 
+    if str(stored) == "-":
+        target = out or Path("model.onnx")
+        header = packer.unpack_stream(sys.stdin.buffer, target, since)
+        Terminal().out.print(f"  {escape(str(target))}   {show(header.length, 'B')}")
+        return
     target = beside(stored, out, ".onnx")
-    packer.unpack(stored, target)
+    packer.unpack(stored, target, since)
     print_sizes(stored, target)
 
 

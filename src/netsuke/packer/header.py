@@ -1,150 +1,139 @@
-"""The header of a stored model: what its sections are, in JSON, checked before it is believed."""
+"""The header of a stored model: what cannot be read off the ONNX file itself, checked before it is
+believed."""
 
-import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field
 
 from netsuke.core.errors import NetsukeError
-from netsuke.packer.block import WIDTHS, Form
-from netsuke.packer.codecs.deflate import deflate, inflate
+from netsuke.packer.codecs import codecs
+from netsuke.packer.entropy.bits import Cursor, varint
+from netsuke.packer.source import Source
 
 # The first byte and the line ends tell a file that went through a text transfer, as in PNG.
 MAGIC = b"\x89NSK\r\n\x1a\n"
-VERSION = 1
-PREFIX = struct.Struct("<8sHIII")
-"""Magic, version, bytes of the header as written, bytes of its JSON, CRC-32 of it as written."""
-RATIO = 1100
-"""Deflate makes no more of a byte than 1,032."""
+VERSION = 2
+PREFIX = struct.Struct("<8sH")
+"""Magic and version, as in every form."""
+HEAD = struct.Struct("<II")
+"""Bytes of the header, CRC-32 of it."""
+CRC = struct.Struct("<I")
 LARGEST = 1 << 31
 """Bytes of an ONNX file: protobuf holds no more."""
+LONGEST = 1 << 24
+"""Bytes of a header, and of what lies between the tensors: both are held in memory."""
+OWN, DIFFERENCE, SAME = range(3)
+"""A block is written for itself, as its difference from the base's, or is the base's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A run of bytes of the ONNX file and how it is written here.
+    """How one block is written. codec: by name. settings: what it needs. length, crc32: of the section
+    as written. against: OWN, DIFFERENCE or SAME; of what is SAME nothing else is known or written."""
 
-    codec: by name. at, size: where the bytes stand in the ONNX file; of the first section, which is
-    all that is between the others, ``at`` is 0. name, dtype, shape, width: of the tensor. length,
-    crc32: of the section as written. settings: what the codec needs.
-    """
-
-    codec: str
-    at: int
-    size: int
-    length: int
-    crc32: int
-    name: str = ""
-    dtype: str = "uint8"
-    width: int = 8
-    shape: tuple[int, ...] = ()
+    codec: str = ""
     settings: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def form(self) -> Form:
-        return Form(self.width, self.shape, self.size)
+    length: int = 0
+    crc32: int = 0
+    against: int = OWN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """length, sha256: of the ONNX file. sections: the rest first, then the tensors in their order;
-    they follow one another in the stored file."""
+    """length, sha256: of the ONNX file. base: sha256 of the one that it is an update of, or nothing.
+    rest: bytes of all that is between the tensors. sections: the rest first, then the blocks of
+    ``packer.layout``; they follow one another in the stored file."""
 
     length: int
     sha256: str
-    sections: tuple[Section, ...]
+    base: str = ""
+    rest: int = 0
+    sections: tuple[Section, ...] = ()
 
 
 def write_header(header: Header) -> bytes:
     """All that stands before the sections."""
-    plain = json.dumps(asdict(header), separators=(",", ":")).encode("utf8")
-    packed = deflate(plain)
-    return PREFIX.pack(MAGIC, VERSION, len(packed), len(plain), zlib.crc32(packed)) + packed
+    names = sorted({section.codec for section in header.sections if section.codec})
+    parts = [
+        varint(header.length), bytes.fromhex(header.sha256),
+        bytes([bool(header.base)]), bytes.fromhex(header.base),
+        varint(header.rest), _text(",".join(names)), varint(len(header.sections)),
+    ]  # fmt: skip
+    for section in header.sections:
+        if section.against == SAME:
+            parts.append(bytes([SAME]))
+            continue
+        parts.append(varint(section.against | names.index(section.codec) << 2))
+        fields = codecs()[section.codec].fields
+        parts += [varint(section.settings[name]) for name in fields]
+        parts += [varint(section.length), CRC.pack(section.crc32)]
+    head = b"".join(parts)
+    return PREFIX.pack(MAGIC, VERSION) + HEAD.pack(len(head), zlib.crc32(head)) + head
 
 
-def read_header(file: BinaryIO, path: Path) -> Header:
-    """The header of a stored model, and the file left where its sections start.
-
-    Raises NetsukeError naming the file where it is none, damaged, cut off or of a newer version.
-    """
-    total = path.stat().st_size
-    start = file.read(PREFIX.size)
+def read_version(source: Source) -> int:
+    """The form a stored model is written in. Raises NetsukeError where it is none, or a newer one."""
+    start = source.take(PREFIX.size)
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
-        raise NetsukeError(f"{path}: is no stored model (.nsk); netsuke pack makes one")
+        raise NetsukeError(f"{source.label}: is no stored model (.nsk); netsuke pack makes one")
     if len(start) < PREFIX.size:
-        raise damaged(path, "ends within its first bytes")
-    _, version, written, plain, crc = PREFIX.unpack(start)
+        raise source.damaged("ends within its first bytes")
+    version = int(PREFIX.unpack(start)[1])
     if version > VERSION:
         raise NetsukeError(
-            f"{path}: stored by a newer Netsuke (form {version}, this one reads {VERSION}); upgrade"
+            f"{source.label}: stored by a newer Netsuke (form {version}, this one reads {VERSION}); upgrade"
         )
-    if version < 1 or written > total - PREFIX.size or plain > RATIO * written:
-        raise damaged(path, "its header is cut off or damaged")
-    packed = file.read(written)
-    if zlib.crc32(packed) != crc:
-        raise damaged(path, "its header does not match its checksum")
+    if version < 1:
+        raise source.damaged("its header is cut off or damaged")
+    return version
+
+
+def read_header(source: Source) -> Header:
+    """The header of a stored model of form 2, after its version; the source is left where its sections
+    start. Raises NetsukeError where it is damaged, or has what this Netsuke does not know."""
+    length, crc = HEAD.unpack(source.whole(HEAD.size, "its first bytes"))
+    if length > LONGEST:
+        raise source.damaged("its header is cut off or damaged")
+    head = source.whole(length, "its header")
+    if zlib.crc32(head) != crc:
+        raise source.damaged("its header does not match its checksum")
     try:
-        header = _parse(json.loads(b"".join(inflate(packed, plain))))
-    except (ValueError, KeyError, TypeError, AttributeError, zlib.error, RecursionError) as error:
-        raise damaged(path, f"its header is not as it should be ({error})") from error
-    _check_length(header, total - PREFIX.size - written, path)
-    return header
+        return _parsed(Cursor(memoryview(head)))
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise source.damaged(f"its header is not as it should be ({error})") from error
+    except KeyError as error:
+        raise NetsukeError(
+            f"{source.label}: is written in a way this Netsuke does not know ({error}); upgrade"
+        ) from error
 
 
-def damaged(path: Path, how: str) -> NetsukeError:
-    """The error for a file that did not come whole."""
-    return NetsukeError(f"{path}: {how}; copy it again, or pack its model.onnx again")
-
-
-def _check_length(header: Header, there: int, path: Path) -> None:
-    """Raise where the sections do not fill the file, naming the one it ends in."""
-    end = 0
-    for number, section in enumerate(header.sections):
-        end += section.length
-        if end > there:
-            missing = end - there
-            raise damaged(path, f"ends within {title(number, section)}, {missing:,} bytes early")
-    if end != there:
-        raise damaged(path, f"has {there - end:,} bytes after its last section")
-
-
-def title(number: int, section: Section) -> str:
-    """What messages call a section."""
-    return f"section {number} ({section.name or 'unnamed'}, {section.codec})"
-
-
-def _parse(data: Any) -> Header:
-    sections = tuple(_section(item) for item in data["sections"])
-    header = Header(length=_number(data["length"]), sha256=str(data["sha256"]), sections=sections)
-    rest, *tensors = sections
-    end = 0
-    for section in tensors:
-        if section.at < end or not section.size:
-            raise ValueError(f"{section.name!r} stands where another tensor does")
-        end = section.at + section.size
-    held = sum(section.size for section in sections)
-    if header.length > LARGEST or end > header.length or held != header.length or rest.at:
+def _parsed(cursor: Cursor) -> Header:
+    length, sha256 = cursor.varint(), bytes(cursor.bytes(32)).hex()
+    base = bytes(cursor.bytes(32)).hex() if cursor.byte() else ""
+    rest = cursor.varint()
+    names = bytes(cursor.bytes(cursor.varint())).decode("utf8").split(",")
+    count = cursor.varint()
+    if length > LARGEST or rest > min(length, LONGEST) or count > len(cursor.rest):
         raise ValueError("its sections are not as long as the model")
-    return header
+    sections = tuple(_section(cursor, names, bool(base)) for _ in range(count))
+    if len(cursor.rest):
+        raise ValueError("it goes on after its last section")
+    return Header(length=length, sha256=sha256, base=base, rest=rest, sections=sections)
 
 
-def _section(data: Mapping[str, Any]) -> Section:
-    section = Section(
-        codec=str(data["codec"]), at=_number(data["at"]), size=_number(data["size"]),
-        length=_number(data["length"]), crc32=_number(data["crc32"]), name=str(data["name"]),
-        dtype=str(data["dtype"]), width=_number(data["width"]),
-        shape=tuple(_number(size) for size in data["shape"]),
-        settings={str(key): _number(value) for key, value in data["settings"].items()},
-    )  # fmt: skip
-    if section.width not in WIDTHS or section.size * 8 % section.width:
-        raise ValueError(f"elements of {section.width} bits")
-    return section
+def _section(cursor: Cursor, names: list[str], based: bool) -> Section:
+    key = cursor.varint()
+    against = key & 3
+    if against > (SAME if based else OWN):
+        raise ValueError("a section is the difference from nothing")
+    if against == SAME:
+        return Section(against=SAME)
+    codec = names[key >> 2]
+    settings = {name: cursor.varint() for name in codecs()[codec].fields}
+    length, (crc,) = cursor.varint(), CRC.unpack(cursor.bytes(CRC.size))
+    return Section(codec=codec, settings=settings, length=length, crc32=crc, against=against)
 
 
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 40:
-        raise ValueError(f"{value!r} is no count")
-    return value
+def _text(text: str) -> bytes:
+    return varint(len(text.encode("utf8"))) + text.encode("utf8")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 # Elements of ONNX's TensorProto.DataType: their names, and how many bits each takes in a file.
@@ -23,7 +24,15 @@ CHILDREN = {
 }
 DEEPEST = 64
 """Messages within messages; a file that goes deeper is no model."""
-DIMS, DATA_TYPE, FLOAT_DATA, NAME, RAW_DATA, DOUBLE_DATA, LOCATION = 1, 2, 4, 8, 9, 10, 14
+DIMS, DATA_TYPE, NAME, RAW_DATA, LOCATION = 1, 2, 8, 9, 14
+# What else holds values: its element and width, or bytes where each number has a length of its own.
+TYPED = {
+    4: ("float32", 32),
+    10: ("float64", 64),
+    5: ("uint8", 8),
+    7: ("uint8", 8),
+    11: ("uint8", 8),
+}
 
 
 class ExternalDataError(ValueError):
@@ -54,31 +63,72 @@ class Field(NamedTuple):
     value: int | None = None
 
 
+class Content:
+    """The bytes of an ONNX file, read once and forwards. length: of the file.
+
+    With ``holes``, ``plain`` is the file without the values of its tensors: each run of values is
+    passed over when the walk comes to it, so that what remains tells where all of it was.
+    """
+
+    def __init__(self, plain: memoryview, length: int, holes: bool = False) -> None:
+        self._plain, self.length, self._holes, self.missing = plain, length, holes, 0
+
+    def byte(self, at: int) -> int:
+        return self._plain[at - self.missing]
+
+    def text(self, start: int, end: int) -> str:
+        run = self._plain[start - self.missing : end - self.missing]
+        return bytes(run).decode("utf8", "replace")
+
+    def values(self, size: int) -> None:
+        """So many bytes of a tensor's values stand at the place that was come to."""
+        self.missing += size if self._holes else 0
+
+
 def tensors(content: memoryview) -> tuple[Tensor, ...]:
     """Every tensor of the model that has its values in plain bytes, in the file's order.
 
     Raises ValueError where the bytes are no ONNX model, ExternalDataError where values are outside.
     """
-    top = Field(0, 0, len(content))
-    if not any(field.number == 7 for field in _fields(content, top)):
-        raise ValueError("it holds no graph")
-    found = _walk(content, top, "model", 0)
-    return tuple(sorted(found, key=lambda tensor: tensor.start))
+    return _found(Content(content, len(content)))
 
 
-def _walk(content: memoryview, message: Field, kind: str, depth: int) -> Iterator[Tensor]:
+def tensors_of_rest(rest: memoryview, length: int) -> tuple[Tensor, ...]:
+    """The same from what is left of a file of that length when the values of its tensors are cut out.
+
+    Raises ValueError or IndexError where this is no such rest.
+    """
+    content = Content(rest, length, holes=True)
+    found = _found(content)
+    if content.missing + len(rest) != length:
+        raise ValueError("its tensors and what is between them are not as long as the model")
+    return found
+
+
+def _found(content: Content) -> tuple[Tensor, ...]:
+    found = tuple(_walk(content, Field(0, 0, content.length), "model", 0))
+    if any(a.start + a.size > b.start for a, b in pairwise(found)):
+        raise ValueError("its tensors overlap")
+    return found
+
+
+def _walk(content: Content, message: Field, kind: str, depth: int) -> Iterator[Tensor]:
     if depth > DEEPEST:
         raise ValueError("its messages are nested too deep")
     if kind == "tensor":
         yield from _tensor(content, message)
         return
+    graph = False
     for field in _fields(content, message):
         child = CHILDREN[kind].get(field.number)
+        graph = graph or child == "graph"
         if child and field.value is None:
             yield from _walk(content, field, child, depth + 1)
+    if kind == "model" and not graph:
+        raise ValueError("it holds no graph")
 
 
-def _tensor(content: memoryview, message: Field) -> Iterator[Tensor]:
+def _tensor(content: Content, message: Field) -> Iterator[Tensor]:
     name, dtype = "", 0
     dims: list[int] = []
     data: list[Field] = []
@@ -88,15 +138,20 @@ def _tensor(content: memoryview, message: Field) -> Iterator[Tensor]:
         if field.number == DATA_TYPE:
             dtype = field.value or 0
         elif field.number == NAME:
-            name = bytes(content[field.start : field.end]).decode("utf8", "replace")
+            name = content.text(field.start, field.end)
         elif field.number == DIMS:
             dims += _numbers(content, field)
-        elif field.number in (RAW_DATA, FLOAT_DATA, DOUBLE_DATA) and field.value is None:
+        elif _is_data(field):
+            content.values(field.end - field.start)
             data.append(field)
-    known = {FLOAT_DATA: ("float32", 32), DOUBLE_DATA: ("float64", 64)}
     for field in data:
-        own, width = known.get(field.number) or DTYPES.get(dtype, ("uint8", 8))
+        own, width = TYPED.get(field.number) or DTYPES.get(dtype, ("uint8", 8))
         yield _shaped(Tensor(name, own, width, tuple(dims), field.start, field.end - field.start))
+
+
+def _is_data(field: Field) -> bool:
+    known = field.number == RAW_DATA or field.number in TYPED
+    return known and field.value is None and field.end > field.start
 
 
 def _shaped(tensor: Tensor) -> Tensor:
@@ -107,7 +162,7 @@ def _shaped(tensor: Tensor) -> Tensor:
     return Tensor(tensor.name, "uint8", 8, (tensor.size,), tensor.start, tensor.size)
 
 
-def _numbers(content: memoryview, field: Field) -> Iterator[int]:
+def _numbers(content: Content, field: Field) -> Iterator[int]:
     """A whole number, or a packed run of them."""
     if field.value is not None:
         yield field.value
@@ -118,7 +173,7 @@ def _numbers(content: memoryview, field: Field) -> Iterator[int]:
         yield value
 
 
-def _fields(content: memoryview, message: Field) -> Iterator[Field]:
+def _fields(content: Content, message: Field) -> Iterator[Field]:
     """The fields of one message. Raises ValueError where its bytes are no such thing."""
     at, end = message.start, message.end
     while at < end:
@@ -139,11 +194,11 @@ def _fields(content: memoryview, message: Field) -> Iterator[Field]:
         yield Field(number, start, at, value)
 
 
-def _varint(content: memoryview, at: int, end: int) -> tuple[int, int]:
+def _varint(content: Content, at: int, end: int) -> tuple[int, int]:
     """A whole number in base 128, low digits first, and where the next byte stands."""
     value = shift = 0
     while at < end and shift < 70:
-        byte = content[at]
+        byte = content.byte(at)
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
         if byte < 128:

@@ -8,7 +8,7 @@ __all__ = ["Codec", "Coded", "codecs", "smallest"]
 
 
 def codecs() -> dict[str, Codec]:
-    """Every codec by name, the quick ones first."""
+    """Every codec by name, those that mostly win first."""
     kinds = registered(Codec, "netsuke.packer.codecs")
     return {name: kind() for name, kind in sorted(kinds.items(), key=lambda item: item[1].rank)}
 

@@ -15,10 +15,12 @@ class Coded(NamedTuple):
 
 
 class Codec(ABC):
-    """One exact way to write a block. rank: codecs are tried in this order, the quick ones first."""
+    """One exact way to write a block. rank: codecs are tried in this order, those that mostly win
+    first. fields: the names of its settings, in the order in which the header has their values."""
 
     name: ClassVar[str]
     rank: ClassVar[int]
+    fields: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:

@@ -13,7 +13,8 @@ class Halves(Codec):
     """32-bit values that float16, or bfloat16, holds exactly. settings: ``brain``, 1 for bfloat16."""
 
     name: ClassVar[str] = "halves"
-    rank: ClassVar[int] = 3
+    rank: ClassVar[int] = 4
+    fields: ClassVar[tuple[str, ...]] = ("brain",)
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
         if form.width != 32 or len(raw) // 2 >= limit:

@@ -11,7 +11,7 @@ class Raw(Codec):
     """For values with nothing in common."""
 
     name: ClassVar[str] = "raw"
-    rank: ClassVar[int] = 0
+    rank: ClassVar[int] = 1
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
         return Coded(bytes(raw), {}) if len(raw) < limit else None

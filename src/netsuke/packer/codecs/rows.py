@@ -32,7 +32,8 @@ class Rows(Codec):
     """
 
     name: ClassVar[str] = "rows"
-    rank: ClassVar[int] = 2
+    rank: ClassVar[int] = 3
+    fields: ClassVar[tuple[str, ...]] = ("last",)
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
         best = None

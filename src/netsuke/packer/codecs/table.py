@@ -27,7 +27,8 @@ class Table(Codec):
     ONNX file, and a codebook of 16 entries 4. settings: ``bits`` a code, ``entries`` of the table."""
 
     name: ClassVar[str] = "table"
-    rank: ClassVar[int] = 1
+    rank: ClassVar[int] = 2
+    fields: ClassVar[tuple[str, ...]] = ("bits", "entries")
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
         values = elements(raw, form)
@@ -54,19 +55,19 @@ class Table(Codec):
             yield raw_bytes(table[unpack_bits(run, bits, here)], form)
 
 
-def distinct(values: Array) -> Array | None:
-    """The distinct values in rising order; None where there are none, or more than MOST."""
+def distinct(values: Array, most: int = MOST) -> Array | None:
+    """The distinct values in rising order; None where there are none, or more than ``most``."""
     if values.itemsize <= 2:
         seen = np.zeros(1 << 8 * values.itemsize, bool)
         for run in runs(values):
             seen[run] = True
-        return np.flatnonzero(seen).astype(values.dtype) if len(values) else None
-    table = np.unique(values[:: max(1, len(values) // (4 * MOST))])
+        return np.flatnonzero(seen).astype(values.dtype) if 0 < seen.sum() <= most else None
+    table = np.unique(values[:: max(1, len(values) // (4 * most))])
     for run in runs(values):
-        if not 0 < len(table) <= MOST:
+        if not 0 < len(table) <= most:
             break
         table = np.union1d(table, run)
-    return table if 0 < len(table) <= MOST else None
+    return table if 0 < len(table) <= most else None
 
 
 def places(values: Array, table: Array) -> Array:
