@@ -42,8 +42,12 @@ def matmul(walk: Labelling, call: Call) -> Any:
     if len(a) < 2 or len(b) < 2:
         return unknown(walk, call)
     _contract(walk, call, a[-1], b[-2])
-    for labels in (*a[:-2], *b[:-2]) if walk.narrow else ():
-        walk.book.lock(labels, f"what there are several products of in {call.where}")
+    if walk.narrow:
+        for labels in (*a[:-2], *b[:-2]):
+            walk.book.lock(labels, f"what there are several products of in {call.where}")
+    elif len(a) == len(b) > 3:  # heads leave, not what is in them
+        for labels in (a[-2], b[-1]):
+            walk.book.lock(labels, f"head size of {call.where}")
     if isinstance(call.raw[names[-1]], Node) and call.raw[names[-1]] in walk.static:
         walk.book.role(b[-1], "producer")
     shape = tuple(call.result.shape)
