@@ -232,11 +232,11 @@ def test_branches_leave_only_when_allowed():
 
 
 class Locked(nn.Module):
-    """LayerNorm over the only hidden width."""
+    """Softmax over the only hidden width."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.start, self.norm, self.end = nn.Linear(6, 8), nn.LayerNorm(8), nn.Linear(8, 3)
+        self.start, self.norm, self.end = nn.Linear(6, 8), nn.Softmax(-1), nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.end(F.relu(self.norm(self.start(x))))
@@ -248,7 +248,7 @@ def test_a_network_with_nothing_to_prune_is_refused_with_the_reason():
     reason = Channels().refuse(model, Goal(data=ready(task), device=DEVICE))
     assert reason is not None
     assert reason.startswith(
-        "no channel can leave: protected: start (layer_norm at norm (test_channels.py:"
+        "no channel can leave: protected: start (softmax at norm (test_channels.py:"
     )
 
 

@@ -123,7 +123,14 @@ def test_heads_are_units_and_their_size_is_locked():
 def test_what_is_protected_is_named_with_its_reason_and_source_line():
     known = groups(captured("encoder"))
     assert reasons(known, "head") == "it is an output of the network"
-    assert reasons(known, "layers.0.out").startswith("layer_norm at layers.0.norm1 (models.py:")
+    narrower = groups(captured("encoder"), heads="narrower")
+    assert reasons(narrower, "head") == "it is an output of the network"
+    net = Net(
+        lambda s, x: s.end(s.start(x).softmax(1).mean((2, 3))),
+        start=conv(3, 8),
+        end=nn.Linear(8, 3),
+    )
+    assert reasons(found(net, 3, 8, 8), "start").startswith("softmax at softmax (test_groups.py:")
 
 
 class Summed(nn.Module):

@@ -22,8 +22,8 @@ def convolution(walk: Labelling, call: Call) -> Any:
     if groups == 1:
         _contract(walk, call, x[1], taken)
         out = _produce(walk, call, made)
-    elif len(taken) == 1 and not _is_transposed(call):
-        out = _depthwise(walk, call, x[1], made)
+    elif is_depthwise(call):
+        out = _depthwise(walk, call, x[1])
     else:
         out = _grouped(walk, call, x[1])
     return (fixed(len(x[0])), out, *(fixed(n) for n in call.result.shape[2:]))
@@ -42,6 +42,12 @@ def matmul(walk: Labelling, call: Call) -> Any:
     if len(a) < 2 or len(b) < 2:
         return unknown(walk, call)
     _contract(walk, call, a[-1], b[-2])
+    if walk.narrow:
+        for labels in (*a[:-2], *b[:-2]):
+            walk.book.lock(labels, f"what there are several products of in {call.where}")
+    elif len(a) == len(b) > 3:  # heads leave, not what is in them
+        for labels in (a[-2], b[-1]):
+            walk.book.lock(labels, f"head size of {call.where}")
     if isinstance(call.raw[names[-1]], Node) and call.raw[names[-1]] in walk.static:
         walk.book.role(b[-1], "producer")
     shape = tuple(call.result.shape)
@@ -51,14 +57,18 @@ def matmul(walk: Labelling, call: Call) -> Any:
 
 
 def attention(walk: Labelling, call: Call) -> Any:
-    """Scaled dot-product attention: heads are independent; their size sets the scale and stays."""
+    """Scaled dot-product attention: heads are independent. They leave whole, or get narrower alike:
+    queries with keys, and values with what takes them in."""
     q, k, v = (walk.of(call, name) for name in ("query", "key", "value"))
-    for labels in (q[-1], k[-1], v[-1], q[-2], k[-2], v[-2]):
+    for labels in (q[-2], k[-2], v[-2]):
+        walk.book.lock(labels, f"the steps of {call.where}")
+    for labels in (*q[:-2], *k[:-2], *v[:-2]) if walk.narrow else (q[-1], k[-1], v[-1]):
         walk.book.lock(labels, f"head size of {call.where}")
+    walk.book.join(q[-1], k[-1], call.where)
     mask = walk.of(call, "attn_mask")
     batch = [_heads(a, q) for a in (q, k, v)] + ([mask[:-2]] if mask is not None else [])
     shape = tuple(call.result.shape)
-    return (*broadcast(walk, batch, shape[:-2], call.where), *(fixed(n) for n in shape[-2:]))
+    return (*broadcast(walk, batch, shape[:-2], call.where), fixed(shape[-2]), v[-1])
 
 
 def _heads(axes: Axes, query: Axes) -> Axes:
@@ -68,41 +78,64 @@ def _heads(axes: Axes, query: Axes) -> Axes:
     return (*axes[:-3], np.repeat(axes[-3], len(query[-3]) // len(axes[-3])))
 
 
-def _depthwise(walk: Labelling, call: Call, x: Ints, made: Ints) -> Ints:
+def is_depthwise(call: Call) -> bool:
+    """Whether each input channel has a group of its own."""
+    return bool(call.given["groups"] == call.given["input"].shape[1])
+
+
+def _depthwise(walk: Labelling, call: Call, x: Ints) -> Ints:
     """Each input channel makes its own output channels."""
-    walk.book.join(made, np.repeat(x, len(made) // len(x)), call.where)
-    return _produce(walk, call, made)
+    weight = walk.of(call, "weight")
+    made, count = weight[0], call.result.shape[1]
+    if not _is_transposed(call):
+        walk.book.join(made, np.repeat(x, count // len(x)), call.where)
+        return _produce(walk, call, made)
+    walk.book.lock(weight[1], f"output channels of each input channel in {call.where}")
+    walk.book.role(made, "producer")
+    walk.book.join(x, made, call.where)
+    return _biased(walk, call, np.repeat(made, count // len(x)))
 
 
 def _grouped(walk: Labelling, call: Call, x: Ints) -> Ints:
     """Every group gives up the same positions, so that their number can stay."""
     book, groups, weight = walk.book, call.given["groups"], walk.of(call, "weight")
-    if _is_transposed(call):
-        book.lock(x, f"a grouped {call.where}")
-        for labels in weight[:2]:
-            book.lock(labels, f"a grouped {call.where}")
-        return fixed(call.result.shape[1])
-    book.role(weight[1], "consumer")
+    taken, made = (weight[0], weight[1]) if _is_transposed(call) else (weight[1], weight[0])
+    book.role(taken, "consumer")
+    book.role(made, "producer")
+    first = taken[: len(x) // groups]
+    _alike(walk, call, taken, groups if len(taken) == len(x) else 1)
     for part in np.split(x, groups):
-        book.join(part, weight[1], call.where)
-    first, *rest = np.split(weight[0], groups)
+        book.join(part, first, call.where)
+    out = np.tile(made, call.result.shape[1] // len(made))
+    _alike(walk, call, out, groups)
+    return _biased(walk, call, out)
+
+
+def _alike(walk: Labelling, call: Call, labels: Ints, groups: int) -> None:
+    """The same positions of all groups leave together."""
+    first, *rest = np.split(labels, groups)
     for part in rest:
-        book.join(first, part, call.where)
-    return _produce(walk, call, weight[0])
+        walk.book.join(first, part, call.where)
 
 
 def _contract(walk: Labelling, call: Call, x: Ints, taken: Ints) -> None:
     """Sum over channels: an input channel leaves with its weights."""
     names = ("weight", "mat1", "batch1", "self", "mat2", "batch2", "other")
-    if walk.static.isdisjoint(call.raw[n] for n in names if isinstance(call.raw.get(n), Node)):
-        for side in (x, taken):
-            walk.book.lock(side, f"a sum over two activations in {call.where}")
+    products = walk.static.isdisjoint(
+        call.raw[n] for n in names if isinstance(call.raw.get(n), Node)
+    )
+    for side in (x, taken) if products and not walk.narrow else ():
+        walk.book.lock(side, f"a sum over two activations in {call.where}")
     walk.book.role(taken, "consumer")
     walk.book.join(x, taken, call.where)
 
 
 def _produce(walk: Labelling, call: Call, made: Ints) -> Ints:
     walk.book.role(made, "producer")
+    return _biased(walk, call, made)
+
+
+def _biased(walk: Labelling, call: Call, made: Ints) -> Ints:
     bias = walk.of(call, "bias")
     return made if bias is None else walk.book.join(made, bias[-1], call.where)
 

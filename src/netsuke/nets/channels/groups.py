@@ -7,17 +7,16 @@ form a group. Found by labelling every index of every tensor (``labels``), opera
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-from torch.fx import Node
 
 from netsuke.core.model import Model
 from netsuke.nets.calls import Call, record
-from netsuke.nets.channels.labelling import Labelling, SplitKey
+from netsuke.nets.channels.labelling import Labelling
 from netsuke.nets.channels.labels import Ints, Slot
-from netsuke.nets.channels.movement import Movement
+from netsuke.nets.channels.norms import statistics
 from netsuke.nets.channels.rules import label
 
 Role = Literal["producer", "consumer", "other"]
@@ -85,9 +84,8 @@ class Groups:
 
     @property
     def consumers(self) -> tuple[str, ...]:
-        """Names of the tensors that take in channels."""
-        members = (m for g in self.groups for m in g.members if m.role == "consumer")
-        return tuple(dict.fromkeys(m.tensor for m in members))
+        """Names of the tensors whose zeros silence units: of most groups, those that take them in."""
+        return tuple(dict.fromkeys(m.tensor for g in self.groups for m in silencers(g)))
 
     def stays(self, keep: Keep) -> np.ndarray:
         """For every unit number whether it stays; the last entry is for −1 and is True."""
@@ -100,28 +98,35 @@ class Groups:
         return stays
 
 
-def groups(model: Model) -> Groups:
+def silencers(group: Group) -> tuple[Member, ...]:
+    """What to fill with zeros to silence a unit: whatever takes it in, or, where no weight does (keys
+    meet queries), whatever makes it."""
+    return tuple(m for m in group.members if m.role == "consumer") or group.members
+
+
+def groups(model: Model, heads: Literal["whole", "narrower"] = "whole") -> Groups:
     """The channel groups of a model. Runs it once on its example; about a second for a big one.
 
     A dimension that is split (attention heads, channel shuffle) can keep its channels in any of its
-    parts: each is tried, and the one that leaves more to prune is taken.
+    parts: each is tried, and the one that leaves more to prune is taken. heads: whether attention
+    heads leave whole, or all get narrower alike; a cut of one kind can follow one of the other.
     """
     calls = record(model.network, model.example)
-    moves: dict[Node, list[Movement]] = {}
-    choices: dict[SplitKey, int] = {}
-    best = _walk(calls, choices, moves)
+    start = Labelling({}, {}, statistics(calls), heads == "narrower")
+    best = _walk(calls, start)
     for key, options in list(best.splits.items()):
-        for option in range(1, options):
-            other = _walk(calls, {**choices, key: option}, moves)
+        now = best.choices.get(key, options - 1 if best.narrow else 0)
+        for option in {*range(options)} - {now}:
+            choices = {**best.choices, key: option}
+            other = _walk(calls, replace(start, choices=choices))
             if _count(other) > _count(best):
-                best, choices = other, {**choices, key: option}
+                best = other
     return _collect(best, calls)
 
 
-def _walk(
-    calls: tuple[Call, ...], choices: dict[SplitKey, int], moves: dict[Node, list[Movement]]
-) -> Labelling:
-    walk = Labelling(choices, moves)
+def _walk(calls: tuple[Call, ...], start: Labelling) -> Labelling:
+    """A walk with labels of its own; movements observed are kept for the next."""
+    walk = Labelling(start.choices, start.moves, start.statistics, start.narrow)
     for call in calls:
         walk.axes[call.node] = label(walk, call)
     return walk

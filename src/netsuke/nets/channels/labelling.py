@@ -19,12 +19,16 @@ SplitKey = tuple[int, ...]
 class Labelling:
     """The state of one walk over the calls: labels by node, and how splits were decided.
 
-    choices: which part of a split keeps labels, by the sizes it splits into (0 is the outermost).
-    splits: every split met. moves: movements observed so far, shared between walks.
+    choices: which part of a split keeps labels, by the sizes it splits into (0 is the outermost,
+    which is what is kept where nothing is said, and the innermost where heads get narrower).
+    splits: every split met. moves: movements observed so far, shared between walks. statistics: the
+    reductions of normalizations written out. narrow: whether heads get narrower, not fewer.
     """
 
     choices: Mapping[SplitKey, int]
     moves: dict[Node, list[Movement]]
+    statistics: frozenset[Node] = frozenset()
+    narrow: bool = False
     book: Book = field(default_factory=Book)
     axes: dict[Node, Any] = field(default_factory=dict)
     static: set[Node] = field(default_factory=set)

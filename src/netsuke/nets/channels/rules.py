@@ -12,6 +12,8 @@ from netsuke.nets.channels.contractions import attention, convolution, linear, m
 from netsuke.nets.channels.labelling import Labelling, Rule, broadcast, fixed_like, flat, unknown
 from netsuke.nets.channels.labels import Axes, any_label, fixed
 from netsuke.nets.channels.movement import Movement, follow, observe
+from netsuke.nets.channels.norms import normalized, over_features, over_groups, reduced
+from netsuke.nets.channels.recurrent import GATES, recurrent
 
 
 def label(walk: Labelling, call: Call) -> Any:
@@ -79,7 +81,7 @@ def movement(walk: Labelling, call: Call) -> Any:
         shape = walk.moves[call.node][0].source.shape
         key = tuple(shape[d] for d in varying)
         walk.splits[key] = len(varying)
-        return varying[walk.choices.get(key, 0)]
+        return varying[walk.choices.get(key, -1 if walk.narrow else 0)]
 
     results = [follow(m, inputs, walk.book, choose, call.where) for m in walk.moves[call.node]]
     for axes in results:
@@ -129,6 +131,20 @@ def rolled(walk: Labelling, call: Call) -> Any:
     return movement(walk, call)
 
 
+def indexed(walk: Labelling, call: Call) -> Any:
+    """x[i, j] by tensors of whole numbers: what is looked up stays, the other dimensions come through."""
+    x, given = walk.of(call, "self"), call.given["indices"]
+    at = [d for d, index in enumerate(given) if index is not None]
+    whole = all(given[d].dtype not in (torch.bool, torch.uint8) for d in at)
+    if not whole or at != list(range(at[0], at[-1] + 1)):
+        return unknown(walk, call)
+    for dim in at:
+        walk.book.lock(x[dim], f"what is looked up by {call.where}")
+    count = len(call.result.shape) - (len(x) - len(at))
+    made = call.result.shape[at[0] : at[0] + count]
+    return (*x[: at[0]], *(fixed(n) for n in made), *x[at[-1] + 1 :])
+
+
 def created(walk: Labelling, call: Call) -> Any:
     """zeros, full, …: constant channels may leave, by rewriting the size."""
     if not isinstance(call.result, Tensor):
@@ -138,49 +154,6 @@ def created(walk: Labelling, call: Call) -> Any:
         fixed(n) if isinstance(s, Node) else walk.book.fresh(n)
         for s, n in zip(sizes, call.result.shape, strict=True)
     )
-
-
-def normalized(walk: Labelling, call: Call) -> Any:
-    """batch_norm, instance_norm: parameters and statistics leave with their channel."""
-    x = walk.of(call, "input")
-    channels = x[1]
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        labels = walk.of(call, name)
-        if labels is not None:
-            channels = walk.book.join(channels, labels[0], call.where)
-    out = (x[0], channels, *x[2:])
-    return [out, (), ()] if isinstance(call.result, tuple) else out
-
-
-def mixed(walk: Labelling, call: Call) -> Any:
-    """layer_norm, rms_norm, group_norm: statistics over all channels, so none may leave."""
-    x = walk.of(call, "input")
-    shape = call.given.get("normalized_shape")
-    over = range(len(x) - len(shape), len(x)) if shape else (1,)
-    for dim in over:
-        walk.book.lock(x[dim], call.where)
-    for name in ("weight", "bias"):
-        for labels in walk.of(call, name) or ():
-            walk.book.lock(labels, call.where)
-    return tuple(fixed(len(d)) if i in over else d for i, d in enumerate(x))
-
-
-def reduced(walk: Labelling, call: Call) -> Any:
-    """mean, sum, amax, softmax, …: what is mixed must stay, the rest comes through."""
-    x = walk.of(call, "self")
-    dims = call.given.get("dim")
-    dims = (
-        range(len(x)) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
-    )
-    over = {d % len(x) for d in dims} if x else set()
-    for dim in over:
-        walk.book.lock(x[dim], call.where)
-    first = call.result if isinstance(call.result, Tensor) else call.result[0]
-    kept = len(first.shape) == len(x)
-    out = tuple(
-        fixed(first.shape[i]) if i in over else d for i, d in enumerate(x) if kept or i not in over
-    )
-    return out if isinstance(call.result, Tensor) else [out for _ in call.result]
 
 
 def pooled(walk: Labelling, call: Call) -> Any:
@@ -238,14 +211,16 @@ RULES: dict[str, Rule] = {
     "placeholder": placeholder, "get_attr": get_attr, "output": output, "getitem": getitem,
     "linear": linear, "scaled_dot_product_attention": attention, "embedding": embedding,
     "glu": gated, "prelu": parametric, "quantize": quantized, "slice": strided, "roll": rolled,
+    "group_norm": over_groups, "index": indexed,
 }  # fmt: skip
 
 _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (convolution, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"),
     (matmul, "matmul mm bmm addmm baddbmm"),
     (normalized, "batch_norm instance_norm"),
-    (mixed, "layer_norm rms_norm group_norm"),
-    (reduced, "mean sum amax amin prod var std logsumexp softmax log_softmax _softmax"),
+    (over_features, "layer_norm rms_norm"),
+    (reduced, "mean sum amax amin prod var std logsumexp softmax log_softmax _softmax linalg_vector_norm"),
+    (recurrent, " ".join(GATES)),
     (pooled, "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d "
              "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
              "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from netsuke.nets import graph
-from netsuke.nets.onnx_out import layers, moving, pointwise
+from netsuke.nets.onnx_out import layers, moving, pointwise, recurrent
 from netsuke.nets.onnx_out.build import OTHER, Builder, Operation, Shape, UntranslatedError
 from netsuke.nets.quantizers.roles import op
 
@@ -85,6 +85,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **layers.TABLE,
     **pointwise.TABLE,
     **moving.TABLE,
+    **recurrent.TABLE,
     "netsuke.quantize": _quantize,
     "netsuke.quantize_dynamic": _quantize_dynamic,
     "netsuke.dequantize": _dequantize,

@@ -52,6 +52,12 @@ def _matmul(b: Builder, o: Operation) -> ir.Value:
     return b("MatMul", o["self"], o[other])
 
 
+def _addmm(b: Builder, o: Operation) -> ir.Value:
+    return b(
+        "Gemm", o["mat1"], o["mat2"], o["self"], alpha=float(o["alpha"]), beta=float(o["beta"])
+    )
+
+
 def _attention(b: Builder, o: Operation) -> ir.Value:
     """softmax(q·kᵀ·scale + mask)·v."""
     rank, width = o.rank_of("query"), o.shape_of("query")[-1]
@@ -104,6 +110,19 @@ def _group_norm(b: Builder, o: Operation) -> ir.Value:
         "GroupNormalization", o["input"], o["weight"], o["bias"],
         num_groups=o["num_groups"], epsilon=o["eps"],
     )  # fmt: skip
+
+
+def _instance_norm(b: Builder, o: Operation) -> ir.Value:
+    if not o["use_input_stats"]:
+        raise UntranslatedError("instance normalisation by kept statistics")
+    width = o.shape_of("input")[1]
+    assert width is not None  # channels never change with the batch
+    given = (o["weight"], o["bias"])
+    scale, shift = (
+        b.constant(np.full(width, v, o.dtype)) if x is None else x
+        for x, v in zip(given, (1, 0), strict=True)
+    )
+    return b("InstanceNormalization", o["input"], scale, shift, epsilon=o["eps"])
 
 
 def _max_pool(b: Builder, o: Operation) -> ir.Value:
@@ -162,6 +181,23 @@ def _sum(b: Builder, o: Operation) -> ir.Value:
     return b("ReduceSum", o["self"], axes, keepdims=int(bool(o["keepdim"])))
 
 
+def _length(b: Builder, o: Operation) -> ir.Value:
+    """The norm of vectors along some dimensions."""
+    kind = {1: "ReduceL1", 2: "ReduceL2"}.get(o.static("ord"))
+    if kind is None or o["dtype"] is not None:
+        raise UntranslatedError("a norm of this order")
+    axes = b.ints(sorted(o.dims("dim")) if o["dim"] else range(o.rank_of("self")))
+    return b(kind, o["self"], axes, keepdims=int(bool(o["keepdim"])))
+
+
+def _cumsum(b: Builder, o: Operation) -> ir.Value:
+    (dim,) = o.dims("dim")
+    x = o["self"]
+    if o.dtype_of("self") != o.dtype:
+        x = b("Cast", x, to=int(ir.DataType.from_numpy(o.dtype)))
+    return b("CumSum", x, b.constant(np.array(dim)))
+
+
 def _embedding(b: Builder, o: Operation) -> ir.Value:
     return b("Gather", o["weight"], o["indices"], axis=0)
 
@@ -189,15 +225,19 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), _conv_transpose),
     "linear": _linear,
     **dict.fromkeys(("matmul", "bmm"), _matmul),
+    "addmm": _addmm,
     "scaled_dot_product_attention": _attention,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), _max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), _avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive_avg_pool),
     "mean": _mean,
     "sum": _sum,
+    "linalg_vector_norm": _length,
+    "cumsum": _cumsum,
     "embedding": _embedding,
     **dict.fromkeys(("softmax", "log_softmax"), _softmax),
 }

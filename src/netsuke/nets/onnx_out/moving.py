@@ -22,10 +22,7 @@ def _reshape(b: Builder, o: Operation) -> ir.Value:
     given = "self" if o["self"] is not None else "input"
     if o.shape_of(given) == o.shape:
         return o[given]
-    wanted = [-1 if s in (None, OTHER) else s for s in o.shape]
-    if wanted.count(-1) > 1:
-        raise UntranslatedError("several sizes change with the batch")
-    return b("Reshape", o[given], b.ints(wanted))
+    return b("Reshape", o[given], b.ints(_sizes(o.shape)))
 
 
 def _permute(b: Builder, o: Operation) -> ir.Value:
@@ -124,6 +121,54 @@ def _expand(b: Builder, o: Operation) -> ir.Value:
     return b("Expand", o["self"], b.sizes(wanted, o.first))
 
 
+def _repeat(b: Builder, o: Operation) -> ir.Value:
+    """Tile, or where only dimensions of size 1 grow, Expand, which takes the batch too."""
+    before = (1,) * (len(o.shape) - o.rank_of("self")) + tuple(o.shape_of("self"))
+    if all(have in (1, want) for have, want in zip(before, o.shape, strict=True)):
+        return _expand(b, o)
+    return b("Tile", b("Reshape", o["self"], b.ints(_sizes(before))), b.ints(o.static("repeats")))
+
+
+def _sizes(shape: Sequence[int | None]) -> list[int]:
+    """For Reshape, where one size may be free."""
+    if sum(s in (None, OTHER) for s in shape) > 1:
+        raise UntranslatedError("several sizes change with the batch")
+    return [-1 if s in (None, OTHER) else int(s or 0) for s in shape]
+
+
+def _roll(b: Builder, o: Operation) -> ir.Value:
+    """The end goes to the front, dimension by dimension."""
+    if not o.static("dims"):
+        raise UntranslatedError("rolls all elements in a row")
+    x = o["self"]
+    for shift, dim in zip(o.static("shifts"), o.dims("dims"), strict=True):
+        size = o.shape[dim]
+        if size is None or size == OTHER:
+            raise UntranslatedError("rolls the batch")
+        at, axis = b.ints([size - shift % size]), b.ints([dim])
+        end = b("Slice", x, at, b.ints([FAR]), axis)
+        x = b("Concat", end, b("Slice", x, b.ints([0]), at, axis), axis=dim)
+    return x
+
+
+def _pixel_shuffle(b: Builder, o: Operation) -> ir.Value:
+    if o.rank_of("self") != 4:
+        raise UntranslatedError("no batch")
+    return b("DepthToSpace", o["self"], blocksize=o.static("upscale_factor"), mode="CRD")
+
+
+def _diff(b: Builder, o: Operation) -> ir.Value:
+    """x[1:] − x[:-1], with what is put before it."""
+    if o.static("n") != 1 or o["append"] is not None or o.dtype_of("self") == np.bool_:
+        raise UntranslatedError("a difference of this kind")
+    (dim,) = o.dims("dim")
+    before = o["prepend"]
+    x = o["self"] if before is None else b("Concat", before, o["self"], axis=dim)
+    start, axis = b.ints([0]), b.ints([dim])
+    late = b("Slice", x, b.ints([1]), b.ints([FAR]), axis)
+    return b("Sub", late, b("Slice", x, start, b.ints([-1]), axis))
+
+
 def _fill(b: Builder, o: Operation) -> ir.Value:
     """A tensor of one number, as long as the batch."""
     number = {"zeros": 0, "ones": 1}.get(o.name.removesuffix("_like").removeprefix("new_"))
@@ -193,6 +238,10 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     "unbind": _unbind,
     **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     **dict.fromkeys(("expand", "expand_as"), _expand),
+    "repeat": _repeat,
+    "roll": _roll,
+    "pixel_shuffle": _pixel_shuffle,
+    "diff": _diff,
     **dict.fromkeys(FILLS, _fill),
     "arange": _arange,
     "upsample_bilinear2d": _upsample_bilinear,
