@@ -23,6 +23,7 @@ KINDS = {
         "netsuke.passes",
         {
             "prune.channels",
+            "prune.lowrank",
             "quantize.static",
             "quantize.dynamic",
             "quantize.weights",
@@ -56,14 +57,17 @@ def test_all_that_ship_are_registered_and_so_tested_here(kind):
 
 LINEAR = {"quantize.dynamic", "quantize.smooth"}
 """Passes that help linear layers only."""
+WIDE = {"prune.lowrank"}
+"""Passes that help wide layers only."""
 networks = cache(samples.network), cache(samples.linear_network)
+wide_network = cache(lambda: samples.network(width=64, steps=20))
 
 
 @pytest.mark.parametrize("kind", plugins(Pass))
 class TestPasses(PassConformance):
     @pytest.fixture
     def model(self, kind):
-        return networks[kind.name in LINEAR]()
+        return wide_network() if kind.name in WIDE else networks[kind.name in LINEAR]()
 
     @pytest.fixture
     def plugin(self, kind):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import ResNet, captured, lively
+from netsuke.core.budget import Budget
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
@@ -22,11 +23,14 @@ from netsuke.nets.channels.groups import groups
 from netsuke.nets.channels.rehearsal import Rehearsal, parts
 from netsuke.nets.costs import layers, totals
 from netsuke.nets.graph import op, tensor_of
+from netsuke.nets.onnx_out import export_onnx
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.prune.criteria.magnitude import Magnitude
 from netsuke.passes.prune.criteria.taylor import Taylor
 from netsuke.passes.prune.ladders import Ladders
 from netsuke.passes.prune.prices import Prices
+from netsuke.passes.prune.stages import Watch, ramp, shared_out
+from netsuke.passes.quantize.weights import Weights
 
 DEVICE = Device(
     name="toy", title="toy", memory=1e9, storage=1e9, cores=1, kernel_width=8,
@@ -204,7 +208,16 @@ def test_the_step_says_what_changed_and_what_is_protected():
     changed = dict(n.split(": ", 1) for n in step.notes if "→" in n)
     for layer, words in changed.items():
         now = tensor_of(made.network, f"{layer}.weight").shape[0]
-        assert words.endswith(f"→ {now} channels")
+        assert f"→ {now} channels, " in words
+    own = [w for w in changed.values() if ", those with the flattest slopes of the loss (" in w]
+    assert own
+    assert all("that alone is −" in w for w in own)
+
+
+def test_the_layers_of_a_group_name_the_one_with_the_reason():
+    made = Channels(ratio=0.5, cost="macs", epochs=0, branches=False).apply(small(), goal())
+    changed = dict(n.split(": ", 1) for n in made.lineage[-1].notes if "→" in n)
+    assert changed["layer1.1.conv2"].endswith("channels, as conv1")
 
 
 def test_what_the_user_protects_stays():
@@ -263,6 +276,109 @@ def test_a_ratio_that_would_empty_a_layer_is_refused_with_the_most():
         left(small(), replace(plugin, ratio=most - 0.01, epochs=0).apply(small(), goal()), "macs")
         < 1.01 - most
     )
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_bytes_are_predicted_and_the_file_is_measured(scope: str):
+    plugin = Channels(ratio=0.5, cost="bytes", epochs=0, scope=scope)
+    made = plugin.apply(small(), goal())
+    before, after = (len(export_onnx(m).content) for m in (small(), made))
+    assert after < 0.55 * before
+    notes = made.lineage[-1].notes
+    assert "% of the bytes is left (predicted)" in notes[0]
+    assert any(n.startswith(f"the exported file has {after:,} bytes of {before:,}") for n in notes)
+
+
+def test_bytes_follow_the_bits_of_the_weights():
+    model = Weights(scheme="int8").apply(small(), goal())
+    known = groups(model)
+    price = Prices(model, known, DEVICE, "bytes")({}, ())
+    floats = Prices(small(), groups(small()), DEVICE, "bytes")({}, ())
+    assert 0.24 < price / floats < 0.3
+
+
+def test_a_local_budget_takes_the_same_share_of_every_layer():
+    made = Channels(ratio=0.4, cost="macs", scope="local", epochs=0).apply(small(), goal())
+    assert 0.45 < left(small(), made, "macs") <= 0.6
+    assert "without" not in made.lineage[-1].summary
+    shares = []
+    for group in groups(small()):
+        name = f"{group.name}.weight"
+        before, after = (tensor_of(m.network, name).shape[0] for m in (small(), made))
+        if before >= 32:
+            shares.append(after / before)
+    assert max(shares) - min(shares) <= 0.25
+
+
+def test_a_local_ratio_that_would_empty_a_layer_is_refused():
+    plugin = Channels(ratio=0.95, cost="macs", scope="local", protect=("layer1",))
+    reason = plugin.refuse(small(), goal())
+    assert reason is not None
+    assert reason.startswith("ratio = 0.95 would empty a layer: at most ")
+
+
+def distance(made: Model) -> float:
+    """Of the outputs on new samples to the original's."""
+    x = torch.from_numpy(images(64, seed=5)[0])
+    with torch.no_grad():
+        given, wanted = (m.network.eval()(x) for m in (made, small()))
+    return float((given - wanted).square().mean())
+
+
+def test_reconstruction_brings_the_outputs_nearer_without_labels():
+    plugin = Channels(ratio=0.4, cost="macs", epochs=0, branches=False)
+    rich = replace(goal(), data=replace(goal().data, calibrate=many()))
+    bare, fitted = (replace(plugin, reconstruct=r).apply(small(), rich) for r in (False, True))
+    assert distance(fitted) < 0.7 * distance(bare)
+    assert any("reconstructed by least squares" in n for n in fitted.lineage[-1].notes)
+    shapes = [{k: v.shape for k, v in m.network.state_dict().items()} for m in (bare, fitted)]
+    assert shapes[0] == shapes[1]
+
+
+def many() -> Any:
+    """Enough samples for least squares."""
+    return ready(Task(calibrate=images(400, seed=3)[0], validate=images(48, seed=1))).calibrate
+
+
+def test_several_steps_share_the_epochs_and_reach_the_ratio():
+    plugin = Channels(ratio=0.5, cost="macs", epochs=3, steps=2, batch=32)
+    made = plugin.apply(small(), goal(budget=Budget(drop=1.0), **trainable()))
+    notes = made.lineage[-1].notes
+    assert left(small(), made, "macs") <= 0.5
+    retrained = [n for n in notes if n.startswith("retrained")]
+    assert [n.split()[1] for n in retrained] == ["1", "2"]
+    assert [n[:21] for n in notes if "points lost" in n] == [
+        "30 % of the macs gone",
+        "50 % of the macs gone",
+    ]
+
+
+def test_steps_stop_where_too_much_is_lost_and_go_back():
+    """The second step loses all there is: a criterion of validation that counts the widths."""
+    plugin = Channels(ratio=0.9, cost="macs", epochs=0, steps=4, reconstruct=False, branches=False)
+    wish = goal(budget=Budget(drop="1 pt"))
+    whole = totals(layers(small())).macs
+
+    class Falling(Watch):
+        def lost(self, network: Any) -> float:
+            share = totals(layers(replace(small(), network=network))).macs / whole
+            return 0.0 if share > 0.4 else 0.2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("netsuke.passes.prune.channels.Watch", Falling)
+        made = plugin.apply(small(), wish)
+    assert 0.4 < left(small(), made, "macs") <= 0.7
+    (stop,) = [n for n in made.lineage[-1].notes if n.startswith("stopped")]
+    assert stop == (
+        "stopped and went back a step: 70 % of the macs gone: +20.00 points lost on validate, 1 allowed"
+    )
+
+
+def test_the_ramp_begins_with_thirty_percent():
+    assert ramp(0.6, 3) == pytest.approx((0.3, 0.45, 0.6))
+    assert ramp(0.2, 2) == pytest.approx((0.1, 0.2))
+    assert ramp(0.5, 1) == (0.5,)
+    assert shared_out(7, 3) == (2, 2, 3)
 
 
 def test_remedies_are_smaller_ratios_then_more_training():

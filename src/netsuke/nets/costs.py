@@ -169,11 +169,11 @@ def _output(node: fx.Node, known: Shapes) -> Shape:
 
 def _weight_bits(network: fx.GraphModule, node: fx.Node) -> int:
     """Bits of a weight's codes. Scales and codebooks are in the size of the file."""
-    bits = [b for n in node.all_input_nodes if (b := _code_bits(network, n)) is not None]
+    bits = [b for n in node.all_input_nodes if (b := code_bits(network, n)) is not None]
     return min(bits, default=32)  # a bias is kept at 32 bits beside weights of 8
 
 
-def _code_bits(network: fx.GraphModule, node: fx.Node) -> int | None:
+def code_bits(network: fx.GraphModule, node: fx.Node) -> int | None:
     """Of a coded parameter; None for all else."""
     if op(node) == "to" and op(node.all_input_nodes[0]) == "to":
         node = node.all_input_nodes[0]
@@ -200,7 +200,7 @@ def _format(network: fx.GraphModule, node: fx.Node, coded: list[fx.Node]) -> str
     """The format of its arithmetic where it computes with coded values that are no integers."""
     if not coded:
         return ""
-    held = [n for n in node.all_input_nodes if _code_bits(network, n) is not None]
+    held = [n for n in node.all_input_nodes if code_bits(network, n) is not None]
     kinds = {_kind(network, n) for n in (*coded, *held)}
     if kinds <= {"int"}:
         return ""

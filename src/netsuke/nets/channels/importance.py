@@ -1,15 +1,18 @@
 """How much each unit of a channel group matters: what every criterion of it shares."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.fx import GraphModule
 
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
-from netsuke.nets.channels.groups import Group, Groups, Member
+from netsuke.nets.channels.groups import Group, Groups, Member, Role
+from netsuke.nets.graph import tensor_of
 
 Scores = NDArray[np.float64]
 
@@ -18,10 +21,12 @@ class Criterion(ABC):
     """Scores units, so that the least important of a group leave first.
 
     Scores are compared within a group only. A new criterion is one file in
-    ``passes/prune/criteria``.
+    ``passes/prune/criteria``. why: what is least of the units that leave first, in words for a
+    report that go on from "those with".
     """
 
     name: ClassVar[str]
+    why: ClassVar[str]
 
     @abstractmethod
     def score(self, model: Model, known: Groups, goal: Goal) -> tuple[Scores, ...]:
@@ -36,3 +41,16 @@ def per_unit(group: Group, member: Member, values: Tensor) -> Scores:
     scores = np.zeros(group.units)
     np.add.at(scores, member.unit[inside], sums[inside])
     return scores
+
+
+def weights(network: GraphModule, group: Group, role: Role) -> Iterator[tuple[Member, Tensor]]:
+    """The tensors that make a group's units ("producer") or take them in ("consumer")."""
+    for member in group.members:
+        tensor = tensor_of(network, member.tensor)
+        if member.role == role and tensor is not None:
+            yield member, tensor.detach()
+
+
+def makers(network: GraphModule, group: Group) -> list[tuple[Member, Tensor]]:
+    """What makes a group's units; what takes them in where nothing of this network makes them."""
+    return list(weights(network, group, "producer")) or list(weights(network, group, "consumer"))

@@ -1,58 +1,51 @@
 """Structured pruning: whole channels, attention heads and residual branches leave."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar
-
-from torch.fx import GraphModule
+from typing import Annotated, ClassVar, Literal
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.registry import named, nearest
-from netsuke.nets.channels.branches import drop
 from netsuke.nets.channels.importance import Criterion
 from netsuke.nets.channels.rehearsal import Parts, Rehearsal, parts
-from netsuke.nets.channels.surgery import cut
-from netsuke.nets.training.train import TrainPlan, recalibrate, retrain
+from netsuke.nets.onnx_out import export_onnx
 from netsuke.passes.prune.allocate import Allocator
+from netsuke.passes.prune.choose import Descent, carved, choose
+from netsuke.passes.prune.local import Local
+from netsuke.passes.prune.mend import channels_left, mended
 from netsuke.passes.prune.prices import Cost, Prices
-from netsuke.passes.prune.space import Part, Plan, Space
-from netsuke.passes.prune.wording import changes, layers_of, protected, summary
-
-READINGS = 5
-"""How often the clock is asked at most."""
-SLACK = 1.03
-"""A reading this much above the goal will do: clocks are no better."""
-CAUTION = 0.7
-"""How much of the ratio is taken before the first reading, since predictions may promise too little."""
-SAMPLES = 1024
-"""Calibration samples for BatchNorm statistics."""
+from netsuke.passes.prune.retraining import RetrainedPass
+from netsuke.passes.prune.space import Part, Shares, Space
+from netsuke.passes.prune.stages import Stage, Watch, ramp, shared_out
+from netsuke.passes.prune.wording import changes, layers_of, protected, reasons, summary
 
 
 @dataclass(frozen=True, kw_only=True)
-class Channels(Pass):
+class Channels(RetrainedPass):
     """Remove whole channels and branches, the least damage first (Li et al., 2017; Molchanov et al., 2019).
 
     ratio: the share of the cost that leaves. cost: time on the goal's device (measured where the
-    goal has a clock), MACs, or parameters. parameters: the share of them that leaves at least, for
-    who must also get smaller. criterion: which units of a group go first. branches:
-    whether whole residual branches may leave. epochs, lr, batch, temperature, soft: retraining with
-    the original as teacher (``nets.train``); none without training data. protect: layers, or modules
-    of layers, that stay as they are.
+    goal has a clock), MACs, parameters, or bytes of the exported file. parameters: the share of them
+    that leaves at least, for who must also get smaller. scope: "global" takes where the least harm is
+    done, "local" the same share of every layer, and no branches. criterion: which units of a group go
+    first. branches: whether whole residual branches may leave. reconstruct: before any training, weights
+    are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
+    little, retrain, again, until the ratio is reached or too much quality is lost; the epochs are shared
+    out among them. epochs, lr, batch, temperature, soft: retraining with the original as teacher
+    (``nets.train``); none without training data. protect: layers, or modules of layers, that stay.
     """
 
     name: ClassVar[str] = "prune.channels"
     ratio: Annotated[float, Range(0.05, 0.95)] = 0.3
     cost: Cost = "seconds"
     parameters: Annotated[float, Range(0, 0.95)] = 0.0
+    scope: Literal["global", "local"] = "global"
     criterion: str = "taylor"
     branches: bool = True
-    epochs: Annotated[int, Range(0, 1000)] = 6
-    lr: Annotated[float, Range(1e-6, 10)] = 0.02
-    batch: Annotated[int, Range(2, 65536)] = 128
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    soft: Annotated[float, Range(0, 1)] = 0.9
+    reconstruct: bool = True
+    steps: Annotated[int, Range(1, 100)] = 1
     protect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -76,29 +69,86 @@ class Channels(Pass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where a name in ``protect`` is no layer of the model."""
-        space = self._space(model, goal)
-        space.order_by(self._criterion().score(model, space.parts.groups, goal))
-        plan, timing = self._choose(model, space, goal)
-        network = recalibrate(_carved(model, space, plan), goal.data.calibrate, SAMPLES)
-        network, training = self._retrained(network, model, goal)
+        known = parts(model)
+        made = self._in_steps(model, goal)
         notes = (
-            *timing,
-            *training,
-            *changes(space, plan),
-            *protected(space.parts.groups, self.protect),
+            *made.notes,
+            *self._file(model, made),
+            *changes(known, made.network, made.reasons),
+            *protected(known.groups, self.protect),
         )
-        step = Step(
-            name=self.name,
-            settings=self.settings(),
-            summary=summary(space, plan, self.cost),
-            notes=notes,
+        said = summary(known, made.network, made.shares, self.cost)
+        return model.then(
+            made.network, Step(name=self.name, settings=self.settings(), summary=said, notes=notes)
         )
-        return model.then(network, step)
 
     def remedies(self) -> tuple[Pass, ...]:
         """Smaller ratios, then the same ratio with more retraining."""
         smaller = tuple(replace(self, ratio=r) for r in (0.2, 0.1) if r < self.ratio)
         return (*smaller, replace(self, epochs=2 * self.epochs)) if self.epochs else smaller
+
+    def _in_steps(self, model: Model, goal: Goal) -> Stage:
+        """Step by step; the last one whose loss is within the budget."""
+        watch = Watch(model.network, goal) if self.steps > 1 else None
+        stage = Stage(model.network)
+        each = zip(ramp(self.ratio, self.steps), shared_out(self.epochs, self.steps), strict=True)
+        for gone, epochs in each:
+            wanted = (1 - gone, 1 - self.parameters * gone / self.ratio)
+            if stage.shares[0] <= wanted[0] and stage.shares[1] <= wanted[1]:
+                continue
+            after = self._further(model, stage, goal, wanted, epochs)
+            if after is None:
+                return _noted(stage, f"stopped before {100 * gone:.0f} %: no more can leave")
+            if watch is None:
+                return after
+            lost = watch.lost(after.network)
+            word = f"{100 * gone:.0f} % of the {self.cost} gone: {100 * lost:+.2f} points lost"
+            if lost > watch.allowed:
+                word += f" on validate, {100 * watch.allowed:g} allowed"
+                if stage.network is model.network:
+                    return _noted(after, f"stopped at the first step: {word}")
+                return _noted(stage, f"stopped and went back a step: {word}")
+            stage = _noted(after, word)
+        return stage
+
+    def _further(
+        self, model: Model, stage: Stage, goal: Goal, wanted: Shares, epochs: int
+    ) -> Stage | None:
+        """The network cut down to these shares of the original, mended and retrained; None where it
+        cannot get so far."""
+        now = replace(model, network=stage.network)
+        space = self._space(now, goal)
+        left = tuple(min(w / s, 1.0) for w, s in zip(wanted, stage.shares, strict=True))
+        least = space.shares(space.lowest())
+        if not space.free or any(a > b for a, b in zip(least, left, strict=True)):
+            return None
+        space.order_by(self._criterion().score(now, space.parts.groups, goal))
+        rehearsal = Rehearsal(now, space.parts, goal)
+        descent: Descent = (
+            Local(space) if self.scope == "local" else Allocator(space, rehearsal, goal)
+        )
+        choice = choose(now, space, descent, goal, self.cost, left)
+        plan = choice.plan
+        network, mending = mended(
+            carved(now, space, plan), now, channels_left(now.network, space, plan), goal,
+            self.reconstruct,
+        )  # fmt: skip
+        network, training = self.retrained(network, model.network, goal, epochs)
+        why = reasons(space, plan, self._criterion().why, rehearsal, self.cost)
+        shares = (stage.shares[0] * choice.share, stage.shares[1] * space.shares(plan)[1])
+        notes = (*stage.notes, choice.how, *mending, *training)
+        return Stage(network, shares, notes, {**stage.reasons, **why})
+
+    def _file(self, model: Model, made: Stage) -> tuple[str, ...]:
+        """What the exported file really is, where bytes were asked for."""
+        if self.cost != "bytes":
+            return ()
+        before, after = (
+            len(export_onnx(m).content) for m in (model, replace(model, network=made.network))
+        )
+        return (
+            f"the exported file has {after:,} bytes of {before:,}: {100 * after / before:.0f} %",
+        )
 
     def _criterion(self) -> Criterion:
         return named(Criterion, "netsuke.passes.prune.criteria", self.criterion)()  # type: ignore[type-abstract]
@@ -108,7 +158,8 @@ class Channels(Pass):
         self._check_names(found)
         costs: tuple[Cost, ...] = (self.cost, "parameters")
         prices = tuple(Prices(model, found.groups, goal.device, cost) for cost in costs)
-        every = Space(found, (*found.groups, *(found.branches if self.branches else ())), prices)
+        allowed = found.branches if self.branches and self.scope == "global" else ()
+        every = Space(found, (*found.groups, *allowed), prices)
         movable = [p for p in every.free if not self._is_protected(p)]
         return Space(found, tuple(p for p in movable if every.below(every.whole, p)), prices)
 
@@ -124,69 +175,9 @@ class Channels(Pass):
                     f"prune.channels.protect: no layer {name!r}; {nearest(name, sorted(known))}"
                 )
 
-    def _choose(self, model: Model, space: Space, goal: Goal) -> tuple[Plan, tuple[str, ...]]:
-        """The plan, and how its cost was found out."""
-        rehearsal = Rehearsal(model, space.parts, goal)
-        allocator = Allocator(space, rehearsal, goal)
-        if self.cost == "seconds" and goal.clock is not None:
-            return self._by_clock(model, space, allocator, goal)
-        wanted = (1 - self.ratio, 1 - self.parameters)
-        plan = allocator.climb(allocator.descend(space.whole, wanted), wanted)
-        how = "predicted" if self.cost == "seconds" else "counted"
-        return plan, (f"{100 * space.shares(plan)[0]:.0f} % of the {self.cost} is left ({how})",)
 
-    def _by_clock(
-        self, model: Model, space: Space, allocator: Allocator, goal: Goal
-    ) -> tuple[Plan, tuple[str, ...]]:
-        """Descend with caution, read the clock, correct the prediction; then go on, or back a little."""
-        assert goal.clock is not None
-        whole, left = goal.clock(model), 1 - self.ratio
-        plan = allocator.descend(space.whole, (1 - CAUTION * self.ratio, 1 - self.parameters))
-        readings: dict[Plan, float] = {}
-        while plan not in readings and len(readings) < READINGS - 1:
-            carved = replace(model, network=_carved(model, space, plan))
-            readings[plan] = measured = goal.clock(carved) / whole
-            if left / SLACK <= measured <= left * SLACK:
-                break
-            gone = (1 - space.shares(plan)[0]) * self.ratio / max(1 - measured, 1e-3)
-            wanted = (max(1 - gone, 0.0), 1 - self.parameters)
-            go_on = measured > left
-            plan = allocator.descend(plan, wanted) if go_on else allocator.climb(plan, wanted)
-        plan = _chosen(readings, left)
-        note = f"{100 * readings[plan]:.0f} % of the time is left by the clock, {100 * left:.0f} % was asked for"
-        return plan, (note,)
-
-    def _retrained(
-        self, network: GraphModule, model: Model, goal: Goal
-    ) -> tuple[GraphModule, tuple[str, ...]]:
-        if goal.data.train is None:
-            return network, ("not retrained: the task has no training data",)
-        if self.epochs == 0:
-            return network, ()
-        plan = TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, temperature=self.temperature, soft=self.soft
-        )  # fmt: skip
-        trained = retrain(network, model.network, goal, plan)
-        before, after = trained.scores[0], trained.scores[trained.best]
-        said = (
-            f"retrained {self.epochs} epochs with the original as teacher: {goal.data.metric.name} "
-            f"on validate {before:.4g} → {after:.4g}, best after epoch {trained.best}"
-        )
-        return trained.network, (said, *trained.notes)
-
-
-def _chosen(readings: dict[Plan, float], left: float) -> Plan:
-    """The slowest plan that is quick enough, else the quickest."""
-    enough = {plan: share for plan, share in readings.items() if share <= left * SLACK}
-    if enough:
-        return max(enough, key=lambda plan: enough[plan])
-    return min(readings, key=lambda plan: readings[plan])
-
-
-def _carved(model: Model, space: Space, plan: Plan) -> GraphModule:
-    """The network without what the plan leaves out."""
-    network = cut(model, space.keep(plan), space.parts.groups)
-    return drop(replace(model, network=network), plan.leaving) if plan.leaving else network
+def _noted(stage: Stage, word: str) -> Stage:
+    return replace(stage, notes=(*stage.notes, word))
 
 
 def _within(layer: str, name: str) -> bool:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from torch import nn
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from netsuke.core.device import Device
 from netsuke.core.layer import Layer
@@ -16,16 +16,18 @@ from netsuke.core.roofline import layer_seconds
 from netsuke.nets.channels.branches import Branch
 from netsuke.nets.channels.groups import Groups, Keep
 from netsuke.nets.channels.labels import Axes
+from netsuke.nets.costs import code_bits
 from netsuke.nets.graph import argument, op, tensor_of
 from netsuke.nets.macs import macs
 
-Cost = Literal["seconds", "macs", "parameters"]
+Cost = Literal["seconds", "macs", "parameters", "bytes"]
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Prices:
-    """Prices of a model's states, in seconds on the device, MACs, or parameter elements."""
+    """Prices of a model's states: seconds on the device, MACs, parameter elements, or the bytes that the
+    weights will take in the exported file."""
 
     model: Model
     known: Groups
@@ -57,9 +59,14 @@ class Prices:
         return {n: a for n, a in axes if isinstance(a, tuple) and any((u >= 0).any() for u in a)}
 
     def _node(self, node: Node, shapes: dict[str, Shape]) -> float:
-        if self.cost == "parameters":
-            learnt = isinstance(tensor_of(self.model.network, node), nn.Parameter)
-            return math.prod(shapes[node.name]) if learnt else 0
+        if self.cost in ("parameters", "bytes"):
+            tensor = tensor_of(self.model.network, node)
+            if not isinstance(tensor, nn.Parameter):
+                return 0
+            each = (
+                1.0 if self.cost == "parameters" else _bytes_each(self.model.network, node, tensor)
+            )
+            return math.prod(shapes[node.name]) * each
         if not op(node) or not shapes[node.name]:
             return 0
         work = macs(node, shapes, shapes[node.name]) / len(self.model.example[0])
@@ -88,3 +95,12 @@ class Prices:
             weights=sum(math.prod(shapes[n.name]) for n in weights),
             channels=channels, groups=groups,
         )  # fmt: skip
+
+
+def _bytes_each(network: GraphModule, node: Node, tensor: nn.Parameter) -> float:
+    """Bytes of one element in the exported file. A BatchNorm's scale is folded into the layer before;
+    of the norm one bias a channel is left."""
+    if any(op(n) == "batch_norm" and argument(n, "weight") is node for n in node.users):
+        return 0.0
+    bits = [code_bits(network, user) for user in node.users]
+    return min((b for b in bits if b is not None), default=8 * tensor.element_size()) / 8

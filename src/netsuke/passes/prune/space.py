@@ -39,11 +39,13 @@ class Space:
         self.ladders = Ladders(parts.groups, prices[0].device.kernel_width)
         self.whole = Plan(tuple(g.units for g in parts.groups))
         self._orders = [np.arange(g.units) for g in parts.groups]
+        self.scores: tuple[Scores, ...] = ()
         self._priced: dict[Plan, tuple[float, ...]] = {}
         self._of_whole = self._price(self.whole)
 
     def order_by(self, scores: tuple[Scores, ...]) -> None:
         """From now on the units with the highest scores stay."""
+        self.scores = scores
         self._orders = [np.argsort(-s, kind="stable") for s in scores]
 
     def keep(self, plan: Plan) -> dict[int, list[int]]:

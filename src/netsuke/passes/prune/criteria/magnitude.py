@@ -15,6 +15,7 @@ class Magnitude(Criterion):
     """Squared weights that make a unit and that take it in. Needs no data."""
 
     name: ClassVar[str] = "magnitude"
+    why: ClassVar[str] = "the smallest squared weights"
 
     def score(self, model: Model, known: Groups, goal: Goal) -> tuple[Scores, ...]:
         scores = []

@@ -1,0 +1,1 @@
+"""Layers as two thinner ones: how they split, at what error, and the graph after it."""
