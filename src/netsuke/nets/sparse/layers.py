@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from netsuke.core.errors import NetsukeError
 from netsuke.nets import graph
 from netsuke.nets.quantizers.roles import READS_WEIGHT, WEIGHTED, op
 
@@ -74,3 +76,11 @@ def first_name(network: GraphModule, node: Node) -> str:
     tensor = graph.tensor_of(network, node)
     assert tensor is not None
     return graph.aliases(network, tensor)[0]
+
+
+def check_finite(node: Node, read: Tensor) -> None:
+    """Raise NetsukeError where what a layer reads of the calibration data is not finite."""
+    if not bool(torch.isfinite(read).all()):
+        raise NetsukeError(
+            f"calibrate: NaN or infinite values reach {graph.where(node)}; mend the samples"
+        )
