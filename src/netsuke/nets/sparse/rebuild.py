@@ -11,6 +11,7 @@ from netsuke.nets.quantizers.roles import WEIGHTED, op
 from netsuke.nets.quantizers.rounding.problem import Quadratic
 from netsuke.nets.quantizers.rounding.stages import layer_by_layer
 from netsuke.nets.sparse.layers import Layer, check_finite
+from netsuke.nets.sparse.zeros import Zeros
 
 DAMPING = 0.01
 STEPS = 64
@@ -51,9 +52,7 @@ def rebuild(
         set_tensor(network, str(bias.target), shifted.to(weight.dtype))  # type: ignore[union-attr]
 
     layer_by_layer(network, list(own), batches, solve)
-    with torch.no_grad():
-        for name, mask in kept.items():
-            network.get_parameter(name).masked_fill_(~mask, 0)
+    Zeros().prune(network, kept)
     return len(own)
 
 
