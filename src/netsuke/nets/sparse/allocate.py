@@ -85,7 +85,8 @@ def _by_score(layers: Sequence[Layer], scores: Scores, sparsity: float) -> dict[
     sure = {x.weight: _highest(scores[x.weight], least[x.weight]) for x in layers}
     rest = max(0, round((1 - sparsity) * total) - sum(least.values()))
     open_ = [scores[x.weight].masked_fill(sure[x.weight], -torch.inf).flatten() for x in layers]
-    chosen = torch.cat(open_).topk(rest).indices
+    every = torch.cat(open_)
+    chosen = every.topk(min(rest, int(torch.isfinite(every).sum()))).indices
     ends = torch.tensor([len(x) for x in open_]).cumsum(0)
     more = torch.bincount(torch.bucketize(chosen, ends, right=True), minlength=len(layers))
     return {x.weight: least[x.weight] + int(n) for x, n in zip(layers, more.tolist(), strict=True)}

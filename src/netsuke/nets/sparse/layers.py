@@ -15,13 +15,15 @@ TRANSPOSED = frozenset({"conv_transpose1d", "conv_transpose2d", "conv_transpose3
 
 @dataclass(frozen=True)
 class Layer:
-    """One weight. weight: the parameter's name. name: of the user's module, for messages. nodes: the
-    operations that read it; more than one where it is shared. shape: of the weight."""
+    """One weight. weight: the parameter's name. name: of the user's module, for messages. shape: of the
+    weight. nodes: the operations that read it; more than one where it is shared. inputs: the dimension
+    that sums run along, in which N:M patterns lie."""
 
     weight: str
     name: str
-    nodes: tuple[Node, ...]
     shape: tuple[int, ...]
+    nodes: tuple[Node, ...] = ()
+    inputs: int = 1
 
     @property
     def size(self) -> int:
@@ -29,11 +31,6 @@ class Layer:
         for n in self.shape:
             count *= n
         return count
-
-    @property
-    def inputs(self) -> int:
-        """The dimension that sums run along: N:M patterns lie in it."""
-        return 0 if op(self.nodes[0]) in TRANSPOSED else 1
 
 
 def layers(network: GraphModule) -> tuple[Layer, ...]:
@@ -43,10 +40,13 @@ def layers(network: GraphModule) -> tuple[Layer, ...]:
         given = node.args[1] if op(node) in WEIGHTED | TRANSPOSED else None
         if isinstance(given, Node) and isinstance(graph.tensor_of(network, given), nn.Parameter):
             found.setdefault(first_name(network, given), []).append(node)
-    return tuple(
-        Layer(name, graph.module_name(nodes[0]) or name, tuple(nodes), tuple(value(network, name).shape))
-        for name, nodes in found.items()
-    )  # fmt: skip
+    return tuple(_layer(network, name, tuple(nodes)) for name, nodes in found.items())
+
+
+def _layer(network: GraphModule, weight: str, nodes: tuple[Node, ...]) -> Layer:
+    name = graph.module_name(nodes[0]) or weight
+    inputs = 0 if op(nodes[0]) in TRANSPOSED else 1
+    return Layer(weight, name, tuple(value(network, weight).shape), nodes, inputs)
 
 
 def others(network: GraphModule) -> tuple[tuple[str, str], ...]:

@@ -15,15 +15,14 @@ from netsuke.core.model import Model
 from netsuke.nets.samples import Calibration
 from netsuke.nets.sparse.allocate import Scope, masks
 from netsuke.nets.sparse.layers import Layer, layers, value
+from netsuke.nets.sparse.norms import restored
 from netsuke.nets.sparse.pattern import Pattern
 from netsuke.nets.sparse.rebuild import rebuild
 from netsuke.nets.sparse.saliency import Saliency
 from netsuke.nets.sparse.zeros import Zeros
-from netsuke.nets.training.train import Trained, TrainPlan, recalibrate, retrain
+from netsuke.nets.training.train import Trained, TrainPlan, retrain
 from netsuke.nets.training.way import Way
 
-NORM_SAMPLES = 1024
-"""Calibration samples for BatchNorm statistics, where nothing is trained."""
 Rewind = Literal["rate", "weights"]
 
 
@@ -88,7 +87,7 @@ class Job:
             rebuild(network, self._on(network), kept, samples)
         else:
             Zeros().prune(network, kept)
-        return recalibrate(network, self.goal.data.calibrate, NORM_SAMPLES)
+        return restored(network, self.network, self.goal.data.calibrate)
 
     def trained(self, network: GraphModule, way: Way | None = None, plan: TrainPlan | None = None) -> Trained:  # fmt: skip
         """The network trained with the original as teacher, unless all is to be learned from labels."""
