@@ -23,6 +23,8 @@ KINDS = {
         "netsuke.passes",
         {
             "prune.channels",
+            "prune.weights",
+            "quantize.codebook",
             "quantize.static",
             "quantize.dynamic",
             "quantize.weights",

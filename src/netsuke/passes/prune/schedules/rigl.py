@@ -30,7 +30,9 @@ class Rigl(Schedule):
     def prune(self, job: Job) -> Pruned:
         network = job.at_once(clone(job.network))
         moving = _Moving(job, Zeros.of(network))
-        made = job.trained(network, Way(graded=moving.graded, zeros=moving.zeros))
+        made = job.trained(
+            network, Way(graded=moving.graded, counts=lambda p: p >= END, zeros=moving.zeros)
+        )
         notes = (*said(job, made), f"zeros moved {moving.done} times")
         return Pruned(made.network, notes)
 
