@@ -54,11 +54,15 @@ def show(
 
 
 def moments(
-    network: GraphModule, layers: Sequence[Node], batches: Iterable[Inputs], seed: int = 0
+    network: GraphModule,
+    layers: Sequence[Node],
+    batches: Iterable[Inputs],
+    seed: int = 0,
+    constant: bool = False,
 ) -> Iterator[tuple[Node, Tensor]]:
     """For each layer the mean of x·xᵀ over its rows: (groups, inputs, inputs), float64.
 
-    The batches are run anew for as many layers as fit ``LIMIT`` bytes, so give what can be iterated
+    constant: one input more, always 1, so that the last row holds the means. The batches are run anew for as many layers as fit ``LIMIT`` bytes, so give what can be iterated
     again.
     """
     for few in _fitting(network, layers):
@@ -66,6 +70,7 @@ def moments(
         counts = dict.fromkeys(few, 0)
 
         def add(node: Node, x: Tensor, _: Tensor, sums: Any = sums, counts: Any = counts) -> None:
+            x = torch.cat([x, torch.ones_like(x[..., :1])], 2) if constant else x
             gram = (x.mT @ x).double()
             sums[node] = sums[node].add_(gram) if node in sums else gram
             counts[node] += x.shape[1]
