@@ -41,6 +41,12 @@ class Zeros:
             if weight.grad is not None:
                 weight.grad.masked_fill_(~mask, 0)
 
+    def guard(self, network: nn.Module) -> None:
+        """Let no gradient reach them from here on, in whatever loop the network trains: an optimizer
+        made afterwards then never moves them."""
+        for weight, mask in self._masked(network):
+            weight.register_hook(lambda grad, mask=mask: grad.masked_fill(~mask, 0))
+
     def _masked(self, network: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
         for name, mask in self.kept.items():
             yield network.get_parameter(name), mask
