@@ -1,4 +1,4 @@
-"""The dense control of figure 2: the same network, not pruned, that got the same retraining."""
+"""The dense control: the same network, not carved, that got the same retraining."""
 
 import hashlib
 import itertools
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._export import torch_onnx
 from bench._harness import Bench, say
-from bench._setup import network
+from bench._setup import RESNET20, network
 
 if TYPE_CHECKING:
     from netsuke.core.metric import Metric
@@ -26,7 +26,7 @@ def epochs(run: "Run") -> int:
     )
 
 
-def control(bench: Bench, run: "Run", task: "Task") -> Path:
+def control(bench: Bench, run: "Run", task: "Task", weights: str = RESNET20) -> Path:
     """The dense network retrained like the run's kept steps, as ONNX; kept under the cache, by what
     it was trained with.
 
@@ -35,19 +35,27 @@ def control(bench: Bench, run: "Run", task: "Task") -> Path:
     the validation images: the original was trained on those too, so they would always choose it.
     """
     plans = [
-        step["settings"]
+        _of_training(step["settings"])
         for step in run.record["steps"]
         if step["final"] and step["settings"].get("epochs")
     ]
-    key = json.dumps([plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
+    key = json.dumps([weights, plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
     kept = bench.folder("control") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.onnx"
     if not kept.is_file():
         say(f"training the dense control, {sum(plan['epochs'] for plan in plans)} epochs")
-        _train(bench, task, plans).replace(kept)
+        _train(bench, task, plans, weights).replace(kept)
     return kept
 
 
-def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]]) -> Path:
+def _of_training(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of a step's settings those of its training, so that steps trained alike share one control."""
+    from netsuke.nets.training.train import TrainPlan
+
+    known = {k: v for k, v in settings.items() if k in TrainPlan.__dataclass_fields__}
+    return known | {"limit": known.get("limit") or None}
+
+
+def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]], weights: str) -> Path:
     from netsuke import Budget
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
@@ -55,15 +63,11 @@ def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]]) -> Path:
 
     goal = take_goal(task, "local", Budget(), 0, Observer())
     goal = replace(goal, data=replace(goal.data, metric=_later(goal.data.metric)))
-    teacher = take_model(network(bench), goal.data, "resnet20").network
+    teacher = take_model(network(bench, weights), goal.data, "dense").network
     student = teacher
     for plan in plans:
-        known = {
-            name: value for name, value in plan.items() if name in TrainPlan.__dataclass_fields__
-        }
-        known["limit"] = known.get("limit") or None
-        student = train(student, teacher, goal, TrainPlan(**known))
-    dense = network(bench)
+        student = train(student, teacher, goal, TrainPlan(**plan))
+    dense = network(bench, weights)
     dense.load_state_dict(student.state_dict())
     return torch_onnx(dense, bench.folder("control"))
 

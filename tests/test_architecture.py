@@ -21,6 +21,7 @@ ROWS = (
         "record",
         "intake",
         "training",
+        "sparsifier",
         "workload",
         "layerwise",
         "explain",

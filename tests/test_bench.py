@@ -22,6 +22,7 @@ from bench._contest import below, contest, gap  # noqa: E402
 from bench._data import augment, normalise  # noqa: E402
 from bench._demo import demo  # noqa: E402
 from bench._harness import Bench, Claim, Figure, MissingDataError  # noqa: E402
+from bench._lenet import network as lenet  # noqa: E402
 from bench._memory import Used, _steepening  # noqa: E402
 from bench._minilm import Classifier, _batches  # noqa: E402
 from bench._mobile import MobileNet, unbalanced  # noqa: E402
@@ -32,6 +33,7 @@ from bench._shapes import mobilenet_v2, resnet18  # noqa: E402
 from bench._timing import outputs  # noqa: E402
 
 from netsuke.core.errors import NetsukeError  # noqa: E402
+from netsuke.core.recipe import read_recipe  # noqa: E402
 
 FIELDS = {"area", "figure", "value", "unit", "limit", "holds", "samples", "seconds"}
 
@@ -395,3 +397,16 @@ def test_a_demo_that_fails_is_unknown_and_says_why(tmp_path: Path) -> None:
     assert seconds is None
     assert record is None
     assert "make demo exited 2 with 0 runs" in note
+
+
+@pytest.mark.parametrize(("name", "weights"), [("LeNet-300-100", 266_610), ("LeNet-5", 431_080)])
+def test_the_lenets_are_those_of_deep_compression(name: str, weights: int) -> None:
+    net = lenet(name)
+    assert sum(p.numel() for p in net.parameters()) == weights
+    assert net(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["lenet-300-100", "lenet-5"])
+def test_the_lenets_recipes_prune_then_cluster(name: str) -> None:
+    recipe = read_recipe((ROOT / "recipes" / f"{name}.toml").read_text("utf8"))
+    assert [p.name for p in recipe] == ["prune.weights", "quantize.codebook"]

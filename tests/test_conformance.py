@@ -24,6 +24,8 @@ KINDS = {
         {
             "prune.channels",
             "prune.lowrank",
+            "prune.weights",
+            "quantize.codebook",
             "quantize.static",
             "quantize.dynamic",
             "quantize.weights",

@@ -94,3 +94,20 @@ def test_bad_input():
         netsuke.prepare(MLP(), torch.randn(8, 16), weights=9)
     with pytest.raises(netsuke.NetsukeError, match="NaN or infinite"):
         netsuke.prepare(MLP(), torch.full((8, 16), torch.nan))
+
+
+def test_what_was_pruned_stays_zero_in_a_loop_of_the_users_own():
+    x, y = data()
+    net = small()
+    with torch.no_grad():
+        net[3].weight[torch.rand_like(net[3].weight) < 0.7] = 0
+    prepared = netsuke.prepare(net, x, weights=4, activations=4)
+    weight = prepared.network.get_parameter("3.weight")
+    before = weight.detach().clone()
+    optimizer = torch.optim.Adam(prepared.parameters(), lr=1e-2, weight_decay=1e-3)
+    for _ in range(5):
+        optimizer.zero_grad()
+        F.cross_entropy(prepared(x), y).backward()
+        optimizer.step()
+    assert torch.equal(weight == 0, before == 0)
+    assert not torch.equal(weight, before)

@@ -24,6 +24,7 @@ _HOME = {
     "load": "flow",
     "measure": "flow",
     "prepare": "training",
+    "sparsify": "sparsifier",
     "walk": "flow",
     "weights": "intake",
 }
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from netsuke.flow import measure as measure
     from netsuke.flow import walk as walk
     from netsuke.intake import weights as weights
+    from netsuke.sparsifier import sparsify as sparsify
     from netsuke.training import convert as convert
     from netsuke.training import prepare as prepare
 

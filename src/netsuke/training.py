@@ -19,6 +19,7 @@ from netsuke.nets.quantizers.edges import with_edges
 from netsuke.nets.quantizers.place import Plan, place
 from netsuke.nets.quantizers.qat import deployed, freeze, trainable
 from netsuke.nets.samples import BATCH, Calibration
+from netsuke.nets.sparse.zeros import Zeros
 
 SAMPLES = 500
 
@@ -53,7 +54,7 @@ def prepare(
     model: an ``nn.Module``, an ``.onnx`` path or a Model. data: a Task, whose calibration samples the
     first step sizes are found on, or some hundred samples themselves: a tensor an input, samples
     first. weights, activations: bits, 2 to 8; edge: those of the first and the last layers and of
-    what they read. Steps are learned as in LSQ (Esser et al., 2020).
+    what they read. Steps are learned as in LSQ (Esser et al., 2020). Weights that are exactly zero stay so.
 
     Raises NetsukeError where the model does not trace, or the data is missing or broken.
     """
@@ -67,6 +68,7 @@ def prepare(
         summary=f"W{weights}A{activations}, trained by hand",
     )
     network = trainable(placed, taken.network, taken.example).train()
+    Zeros.of(network).guard(network)
     return Prepared(network, taken.then(placed, step))
 
 

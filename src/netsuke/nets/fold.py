@@ -72,6 +72,7 @@ def _fold(network: fx.GraphModule, layer: fx.Node, norm: _Affine) -> None:
     weight, bias = tensor_of(network, source), tensor_of(network, given)
     assert weight is not None
     new = weight.double() * _along_outputs(layer, norm.scale, weight)
+    new = new + 0.0  # a pruned weight times a negative scale is −0.0, other bits than the rest's
     place(network, source.target, nn.Parameter(new.to(weight.dtype), weight.requires_grad))
     shift = norm.shift if bias is None else norm.shift + bias.double() * norm.scale
     name = given.target if given is not None else _bias_name(network, source.target)

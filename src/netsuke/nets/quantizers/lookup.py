@@ -232,23 +232,28 @@ def _quantiles() -> Tensor:
 
 def codebook(values: Tensor, bits: int, counts: Tensor | None = None) -> Tensor:
     """2^bits levels by k-means from two starts, evenly over the range and over the values; the
-    better one. Zero stays zero, so that what was pruned stays so.
+    better one. Where values are exactly zero one level is, and the others are of the rest: what was
+    pruned stays so.
 
     counts: how often each value is there; None for once.
     """
     ordered, order = values.flatten().sort()
     often = torch.ones_like(ordered) if counts is None else counts.flatten()[order]
+    pruned = ordered == 0
+    if bool(pruned.any()) and not bool(pruned.all()):
+        found = _best_levels(ordered[~pruned], often[~pruned], 2**bits - 1)
+        return torch.cat((found, torch.zeros(1))).sort().values
+    return _best_levels(ordered, often, 2**bits)
+
+
+def _best_levels(ordered: Tensor, often: Tensor, count: int) -> Tensor:
     among = often.cumsum(0)
-    count = 2**bits
     even = torch.linspace(float(ordered[0]), float(ordered[-1]), count, dtype=torch.float64)
     spread = torch.arange(count, dtype=torch.float64) + 0.5
     places = torch.searchsorted(among, spread * (float(among[-1]) / count), right=True)
     starts = (even, ordered[places.clamp(max=len(ordered) - 1)])
     found = [_lloyd(ordered, often, start) for start in starts]
-    best = min(found, key=lambda levels: _square_error(ordered, often, levels))
-    if bool((ordered == 0).any()):
-        best[best.abs().argmin()] = 0.0
-    return best.float()
+    return min(found, key=lambda levels: _square_error(ordered, often, levels)).float()
 
 
 def _lloyd(ordered: Tensor, often: Tensor, levels: Tensor) -> Tensor:

@@ -20,10 +20,12 @@ from netsuke.nets.data import Inputs, batches
 from netsuke.nets.evaluation import evaluate, recalibrate
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
+from netsuke.nets.sparse.zeros import Zeros
 from netsuke.nets.training.losses import hard_loss, soft_loss
 from netsuke.nets.training.pace import Pace, laid_out, pace
+from netsuke.nets.training.way import View, Way
 
-__all__ = ["TrainPlan", "Trained", "evaluate", "recalibrate", "retrain", "train"]
+__all__ = ["TrainPlan", "Trained", "View", "Way", "evaluate", "recalibrate", "retrain", "train"]
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
@@ -62,28 +64,6 @@ class Trained:
     notes: tuple[str, ...] = ()
 
 
-View = Callable[[GraphModule], object]
-"""Puts a network into one of several states it can be in."""
-
-
-def _as_it_is(network: GraphModule, *_: Any) -> None:
-    pass
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a training differs from the plain one.
-
-    before: called with the network and the share of the training that is done, before each step.
-    views: the states of the network that are judged, its first one last. each: number of the step →
-    the views that it trains together, by the mean of their losses.
-    """
-
-    before: Callable[[GraphModule, float], object] = _as_it_is
-    views: tuple[View, ...] = (_as_it_is,)
-    each: Callable[[int], tuple[View, ...]] = lambda _: (_as_it_is,)
-
-
 def train(
     network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
 ) -> GraphModule:
@@ -101,8 +81,9 @@ def retrain(
     """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
 
     teacher: its outputs are matched with weight ``plan.soft`` (Hinton et al., 2015); None trains on
-    targets alone. Deterministic for ``goal.seed``. A loss that is NaN or infinite ends training, and
-    the best epoch so far is kept. Raises NetsukeError without training data.
+    targets alone. Weights that hold exact zeros keep them. Deterministic for ``goal.seed``. A loss
+    that is NaN or infinite ends training, and the best epoch so far is kept. Raises NetsukeError
+    without training data, or where training ended before any epoch counted.
     """
     if goal.data.train is None:
         raise NetsukeError("train: the task has no training data")
@@ -129,6 +110,7 @@ class _Run:
     scores: list[float] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     best: int = 0
+    _state: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
@@ -137,9 +119,10 @@ class _Run:
         self.hard = hard_loss(self.goal.data)
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
         self.optimizer = _optimizer(self.network, self.plan)
+        self.zeros = Zeros.of(self.network) if self.way.zeros is None else self.way.zeros
         self._samples = _samples(self.goal.data.train, self.plan)
         self._seen = self._steps = 0
-        self._keep_if_best()
+        self._keep_if_best(is_last=self.plan.epochs == 0)
 
     def epoch(self, number: int) -> bool:
         """Train for one epoch and judge it; False where the loss left the numbers."""
@@ -151,10 +134,15 @@ class _Run:
                     f"epoch {self.best} is kept, and a rate below lr = {self.plan.lr:g} may help"
                 )
                 return False
-        self._keep_if_best()
+        self._keep_if_best(number + 1 == self.plan.epochs)
         return True
 
     def result(self) -> Trained:
+        if self._state is None:
+            raise NetsukeError(
+                "train: the loss became NaN or infinite before the network was what was asked for; "
+                f"take a rate below lr = {self.plan.lr:g}"
+            )
         self.network.load_state_dict(self._state)
         network = laid_out(self.network, torch.contiguous_format)
         return Trained(network, tuple(self.scores), self.best, tuple(self.notes))
@@ -176,15 +164,18 @@ class _Run:
         if augment is not None:
             given = augment(*inputs)
             inputs = given if isinstance(given, tuple) else (given,)
-        progress = self._seen / (self._samples * self.plan.epochs)
+        progress = self._progress()
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.lr * _share(progress)
         self.way.before(self.network, progress)
         self.optimizer.zero_grad(set_to_none=True)
         if not self._backward(self.pace.lay(inputs), target):
             return False
+        self.way.graded(self.network, progress)
+        self.zeros.silence(self.network)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self.optimizer.step()
+        self.zeros.hold(self.network)
         self._steps += 1
         return True
 
@@ -214,13 +205,17 @@ class _Run:
             soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
         )
 
-    def _keep_if_best(self) -> None:
+    def _progress(self) -> float:
+        return self._seen / max(1, self._samples * self.plan.epochs)
+
+    def _keep_if_best(self, is_last: bool) -> None:
         """What is as good after less training is kept."""
-        data = self.goal.data
         score = self._score()
         self.scores.append(score)
-        sign = 1 if data.metric.higher else -1
-        if len(self.scores) == 1 or sign * score > sign * self.scores[self.best]:
+        if not (is_last or self.way.counts(self._progress())):
+            return
+        sign = 1 if self.goal.data.metric.higher else -1
+        if self._state is None or sign * score > sign * self.scores[self.best]:
             self.best = len(self.scores) - 1
             self._state = copy.deepcopy(self.network.state_dict())
 

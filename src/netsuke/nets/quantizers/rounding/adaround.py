@@ -36,7 +36,7 @@ def adaround(problem: Problem) -> Tensor:
     low = floor.float()
     for i in range(STEPS):
         share = _share(learned)
-        off = (low + share) * step - target
+        off = (low + share) * step * grid.free - target
         loss = ((off @ hessian) * off).sum() / size * learned.numel()
         if i >= WARM * STEPS:
             done = (i / STEPS - WARM) / (1 - WARM)
@@ -45,7 +45,7 @@ def adaround(problem: Problem) -> Tensor:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    made = (floor + (_share(learned.detach()) >= 0.5)) * grid.step
+    made = (floor + (_share(learned.detach()) >= 0.5)) * grid.step * grid.free
     better = form.error(made) < form.error(plain)
     return torch.where(better[:, :, None], made, plain)
 

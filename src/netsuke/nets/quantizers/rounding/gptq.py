@@ -34,7 +34,7 @@ def _forward(form: Quadratic, grid: Grid) -> Tensor:
         end = min(start + BLOCK, left.shape[2])
         errors = torch.empty_like(left[:, :, start:end])
         for j in range(start, end):
-            rounded[:, :, j] = _round(left[:, :, j], grid, j)
+            rounded[:, :, j] = grid.column(left[:, :, j], j)
             error = (left[:, :, j] - rounded[:, :, j]) / factor[:, None, j, j]
             left[:, :, j:end] -= error[:, :, None] * factor[:, None, j, j:end]
             errors[:, :, j - start] = error
@@ -54,11 +54,6 @@ def _sweep(rounded: Tensor, form: Quadratic, grid: Grid) -> None:
     slope = (rounded - form.target) @ hessian
     for j in range(rounded.shape[2]):
         best = rounded[:, :, j] - slope[:, :, j] / hessian[:, None, j, j]
-        step = _round(best, grid, j) - rounded[:, :, j]
+        step = grid.column(best, j) - rounded[:, :, j]
         rounded[:, :, j] += step
         slope += step[:, :, None] * hessian[:, None, j]
-
-
-def _round(column: Tensor, grid: Grid, j: int) -> Tensor:
-    step = grid.step[:, :, j]
-    return torch.round(column / step).clamp(grid.low, grid.high) * step

@@ -13,12 +13,14 @@ from netsuke.nets.quantizers.quantizer import Quantizer, along, read
 class Grid:
     """The values a weight may take: ``step · code``, codes low … high.
 
-    step: one for each weight, shape (groups, outputs, inputs), float64.
+    step: one for each weight, shape (groups, outputs, inputs), float64. free: False where the weight
+    was pruned, and its code stays 0; of the same shape.
     """
 
     step: Tensor
     low: int
     high: int
+    free: Tensor
 
     @staticmethod
     def of(network: GraphModule, q: Quantizer, groups: int, weight: Tensor) -> "Grid | None":
@@ -27,19 +29,25 @@ class Grid:
         if bool(encoding.zero_point.any()):
             return None
         step = along(weight.double(), encoding.scale, q.axis, q.group).expand_as(weight)
-        return Grid(step.reshape(groups, len(weight) // groups, -1), *q.limits)
+        shape = (groups, len(weight) // groups, -1)
+        return Grid(step.reshape(shape), *q.limits, (weight != 0).reshape(shape))
 
     def codes(self, weight: Tensor) -> Tensor:
         """The nearest code of each weight, as floats."""
-        return torch.round(weight / self.step).clamp(self.low, self.high)
+        return torch.round(weight / self.step).clamp(self.low, self.high) * self.free
 
     def nearest(self, weight: Tensor) -> Tensor:
         """The nearest value of the grid for each weight."""
         return self.codes(weight) * self.step
 
+    def column(self, values: Tensor, j: int) -> Tensor:
+        """The same for the weights of one input, (groups, outputs)."""
+        step = self.step[:, :, j]
+        return torch.round(values / step).clamp(self.low, self.high) * step * self.free[:, :, j]
+
     def columns(self, order: Tensor) -> "Grid":
         """The grid of weights whose columns are taken in this order, (groups, inputs)."""
-        return replace(self, step=take(self.step, order))
+        return replace(self, step=take(self.step, order), free=take(self.free, order))
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,18 @@ class Quadratic:
 
     @staticmethod
     def of(problem: Problem, damping: float) -> "Quadratic":
+        """The form of a problem; see ``fit``."""
+        return Quadratic.fit(problem.weight, problem.x, problem.y, damping)
+
+    @staticmethod
+    def fit(weight: Tensor, x: Tensor, y: Tensor, damping: float) -> "Quadratic":
         """damping: what is added to the diagonal, as a share of its mean; it keeps the target near
-        the float weights where the rows do not say."""
-        x, y = problem.x, problem.y
-        hessian = (x.mT @ x).to(problem.weight.dtype)
+        the float weights where the rows do not say. The rest is as in ``Problem``."""
+        hessian = (x.mT @ x).to(weight.dtype)
         diagonal = hessian.diagonal(dim1=1, dim2=2)
         extra = (damping * diagonal.mean(1)).clamp(min=torch.finfo(torch.float32).tiny)
         diagonal += extra[:, None]
-        crossed = (y.mT @ x).to(problem.weight.dtype) + extra[:, None, None] * problem.weight
+        crossed = (y.mT @ x).to(weight.dtype) + extra[:, None, None] * weight
         target = torch.cholesky_solve(crossed.mT, torch.linalg.cholesky(hessian)).mT
         return Quadratic(target, hessian)
 

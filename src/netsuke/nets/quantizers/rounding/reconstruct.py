@@ -1,8 +1,7 @@
 """Layer after layer, weights rounded so that the quantized network gives what the float one gave."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,9 +26,8 @@ from netsuke.nets.quantizers.rounding.adaround import adaround
 from netsuke.nets.quantizers.rounding.gptq import gptq
 from netsuke.nets.quantizers.rounding.nearest import nearest
 from netsuke.nets.quantizers.rounding.problem import Grid, Problem
-from netsuke.nets.quantizers.rounding.replay import Replay
-from netsuke.nets.quantizers.rounding.rows import groups_of, positions, rows
-from netsuke.nets.release import release
+from netsuke.nets.quantizers.rounding.rows import groups_of
+from netsuke.nets.quantizers.rounding.stages import layer_by_layer
 
 Rounding = Literal["nearest", "gptq", "adaround"]
 METHODS: dict[str, Callable[[Problem], Tensor]] = {
@@ -37,11 +35,6 @@ METHODS: dict[str, Callable[[Problem], Tensor]] = {
     "gptq": gptq,
     "adaround": adaround,
 }
-KEPT = 2**26
-"""Bytes of values between two positions that may be kept beside a small model."""
-ROWS = 2**25
-"""Bytes of rows kept for the layers solved at once."""
-MOST_ROWS = 2**15
 WIDE = 1024
 """Inputs of a layer from which on it is solved in single precision, as Frantar et al. do always."""
 
@@ -71,29 +64,11 @@ def reconstruct(
     least), and a bounded number of rows.
     """
     layers, left = _layers(network)
-    stages = list(_stages(network, layers))
-    size = sum(p.nbytes for p in network.parameters())
-    with torch.no_grad(), _evaluating(network):
-        replay = Replay(network, batches, [s[0] for s in stages], max(KEPT - size // 3, size // 3))
-        for stage in stages:
-            replay.advance(stage[0])
-            seen = _Rows(stage, network, replay.samples)
-            replay.show(stage, seen.add)
-            for layer in stage:
-                release()
-                _solve(network, layer, seen.of(layer), (rounding, correct))
-    return Done(len(layers), replay.samples, tuple(left))
-
-
-@contextmanager
-def _evaluating(network: GraphModule) -> Iterator[None]:
-    """Eval mode, put back afterwards; gradients may be taken inside."""
-    mode = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(mode)
+    how = (rounding, correct)
+    samples = layer_by_layer(
+        network, layers, batches, lambda layer, x, y: _solve(network, layer, (x, y), how)
+    )
+    return Done(len(layers), samples, tuple(left))
 
 
 def _solve(
@@ -176,23 +151,6 @@ def _layers(network: GraphModule) -> tuple[list[Node], list[str]]:
     return layers, left
 
 
-def _stages(network: GraphModule, layers: Sequence[Node]) -> Iterator[list[Node]]:
-    """Runs of layers none of which reads what another of them gave."""
-    stage: list[Node] = []
-    behind: set[Node] = set()
-    for node in network.graph.nodes:
-        follows = any(n in behind for n in node.all_input_nodes)
-        if node in layers:
-            if follows:
-                yield stage
-                stage, behind = [], set()
-            stage.append(node)
-        if node in layers or follows:
-            behind.add(node)
-    if stage:
-        yield stage
-
-
 def _parts(network: GraphModule, layer: Node) -> tuple[Quantizer, Tensor, Quantizer | None]:
     """The weight's quantizer, the weight, the bias's quantizer."""
     q = Quantizer.of(layer.args[1])  # type: ignore[arg-type]
@@ -205,25 +163,3 @@ def _tensor(network: GraphModule, node: Node) -> Tensor:
     found = tensor_of(network, node)
     assert found is not None
     return found.detach()
-
-
-class _Rows:
-    """Rows of some layers, drawn at random from every sample, as many as memory allows."""
-
-    def __init__(self, layers: Sequence[Node], network: GraphModule, samples: int) -> None:
-        self._network, self._samples, self._share = network, samples, ROWS // len(layers)
-        self._seen: dict[Node, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
-        self._draw = torch.Generator().manual_seed(0)
-
-    def add(self, layer: Node, given: Tensor, output: Tensor) -> None:
-        _, weight, _ = _parts(self._network, layer)
-        there = positions(layer, output)
-        width = 4 * (weight[0].numel() * groups_of(layer) + len(weight))
-        most = max(min(self._share // width, MOST_ROWS), 2 * weight[0].numel())
-        wanted = min(there, -(-most // self._samples))
-        at = torch.randperm(there, generator=self._draw)[:wanted]
-        self._seen[layer].append(rows(layer, weight.shape[2:], given, output, at))
-
-    def of(self, layer: Node) -> tuple[Tensor, Tensor]:
-        x, y = zip(*self._seen.pop(layer), strict=True)
-        return torch.cat(x, 1), torch.cat(y, 1)

@@ -1,0 +1,1 @@
+"""Criteria of single weights, a file each."""

@@ -1,0 +1,1 @@
+"""When single weights leave, a file each."""
