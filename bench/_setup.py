@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netsuke.store import Run
 
 RESNET20 = "resnet_cifar10/resnet20_jpeg.safetensors"
+RESNET56 = "resnet_cifar10/resnet56_jpeg.safetensors"
 POINT = 0.01
 
 

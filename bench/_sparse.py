@@ -6,7 +6,15 @@ from bench._contest import gap
 from bench._control import control, epochs
 from bench._data import load_test
 from bench._harness import Bench, Claim, Figure, say
-from bench._setup import fit_network, network, post_training, run_facts, stored_bytes, with_training
+from bench._setup import (
+    RESNET56,
+    fit_network,
+    network,
+    post_training,
+    run_facts,
+    stored_bytes,
+    with_training,
+)
 from bench._timing import compare, outputs
 
 if TYPE_CHECKING:
@@ -14,7 +22,6 @@ if TYPE_CHECKING:
 
     from netsuke.store import Run
 
-RESNET56 = "resnet_cifar10/resnet56_jpeg.safetensors"
 ONCE = '[[pass]]\nuse = "prune.weights"\nwhen = "once"\nsparsity = 0.5\nepochs = 0\n'
 TRAINED = '[[pass]]\nuse = "prune.weights"\nsparsity = {}\nepochs = {}\nlr = {}\n'
 EPOCHS, RATE = 6, 0.05

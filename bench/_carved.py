@@ -1,0 +1,122 @@
+"""Figures 2 and 5: ResNets with channels and blocks gone, alone and with quantization and packing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench._contest import Entry, below, contest
+from bench._control import control, epochs
+from bench._data import load_test
+from bench._export import torch_onnx
+from bench._harness import ROOT, Bench, Claim, Figure, MissingDataError
+from bench._setup import (
+    RESNET20,
+    RESNET56,
+    fastest_of,
+    fit_network,
+    network,
+    run_facts,
+    stored_bytes,
+    with_training,
+)
+
+if TYPE_CHECKING:
+    from netsuke.store import Run
+
+FREE = "100 pt"
+"""The gate judges by the validation images, which the original was trained on: it is asked nothing."""
+
+
+@dataclass(frozen=True)
+class Carved:
+    """A run beside its dense control and both FP32 exports. reference: the faster of these."""
+
+    run: "Run"
+    found: dict[str, Entry]
+    reference: str
+    floats: tuple[str, ...]
+
+    @property
+    def ours(self) -> Entry:
+        return self.found["Netsuke"]
+
+    @property
+    def fp32(self) -> int:
+        """Bytes of the smaller FP32 export."""
+        return min(self.found[name].size for name in self.floats)
+
+    @property
+    def fewer_macs(self) -> float:
+        """MACs of the original ÷ of what is left."""
+        before, after = (
+            sum(layer["macs"] for layer in self.run.record[state]["artifact"]["layers"])
+            for state in ("baseline", "final")
+        )
+        return before / after
+
+    @property
+    def gap(self) -> dict[str, float]:
+        """How far it is below the dense control."""
+        return below(self.found["dense control"], self.ours)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "entries": {name: entry.to_dict() for name, entry in self.found.items()},
+            "below_control": self.gap,
+            "below_original": below(self.found[self.reference], self.ours),
+            "fewer_macs": self.fewer_macs,
+            "stored_bytes": stored_bytes(self.run),
+            "run": run_facts(self.run),
+        }
+
+
+def narrower(bench: Bench) -> Figure:
+    """Figure 2."""
+    made = _carved(bench, "resnet56-narrow", RESNET56)
+    claims = (
+        Claim("fewer MACs", made.fewer_macs, "x", "≥", 2.57),
+        Claim("below the dense control", made.gap["points"], "pt", "≤", 0.5),
+        Claim("faster than FP32", made.ours.timing.ratio, "x", "≥", 2.0),
+        Claim("epochs, undone steps too", epochs(made.run), "", "≤", 12),
+    )
+    saved = (
+        f"by pruning alone {100 * (1 - made.ours.size / made.fp32):.0f} % of the bytes and "
+        f"{100 * (1 - 1 / made.ours.timing.ratio):.0f} % of the time leave"
+    )
+    count = len(made.ours.right)
+    return Figure("channels of ResNet-56", claims, count, made.to_dict(), (saved,))
+
+
+def combined(bench: Bench) -> Figure:
+    """Figure 5."""
+    claims: list[Claim] = []
+    details = {}
+    for name, weights, limits in (
+        ("resnet20-small", RESNET20, (7.0, 1.5, 3.0)),
+        ("resnet56-small", RESNET56, (9.0, 1.0, 3.5)),
+    ):
+        made = _carved(bench, name, weights)
+        size, lost, faster = limits
+        net = name.split("-")[0]
+        claims += [
+            Claim(f"{net}: runnable file smaller", made.fp32 / made.ours.size, "x", "≥", size),
+            Claim(f"{net}: below the dense control", made.gap["points"], "pt", "≤", lost),
+            Claim(f"{net}: faster than FP32", made.ours.timing.ratio, "x", "≥", faster),
+            Claim(f"{net}: stored form smaller", made.fp32 / stored_bytes(made.run), "x", "≥", 20.0),
+        ]  # fmt: skip
+        details[net] = made.to_dict()
+    return Figure("prune + quantize + pack", tuple(claims), len(made.ours.right), details)
+
+
+def _carved(bench: Bench, recipe: str, weights: str) -> Carved:
+    """A ResNet after a recipe of ``recipes/``, measured beside its control."""
+    file, images, task = ROOT / "recipes" / f"{recipe}.toml", load_test(bench), with_training(bench)
+    if not file.is_file():
+        raise MissingDataError(f"no {file}, the recipe this figure runs")
+    net = network(bench, weights)
+    run = fit_network(bench, net, (file.read_text("utf8"), task), recipe, FREE)
+    theirs = torch_onnx(net, bench.folder("onnx"))
+    reference, floats = fastest_of(bench, run.baseline.path, theirs, images[0][:1])
+    dense = control(bench, run, task, weights)
+    files = {"Netsuke": run.artifact.path, "dense control": dense, **floats}
+    found = contest(files, reference, images, bench.count(30, 2))
+    return Carved(run, found, reference, tuple(floats))
