@@ -21,7 +21,6 @@ from netsuke.nets.evaluation import evaluate
 from netsuke.nets.graph import clone, set_tensor
 from netsuke.nets.sparse.layers import layers
 from netsuke.nets.sparse.norms import restored
-from netsuke.nets.sparse.zeros import share_of_zeros
 from netsuke.passes.prune.schedules import iterative
 from netsuke.passes.prune.weights import Weights
 from netsuke.passes.quantize.static import Static
@@ -58,7 +57,7 @@ def unlabelled(goal: Goal) -> Goal:
 def test_as_much_leaves_as_was_asked_for(when, share, model, goal):
     made = replace(QUICK, when=when, sparsity=share).apply(model, goal)
     assert sparsity(made) == pytest.approx(share, abs=2e-3)
-    assert all(share < 1 for share in share_of_zeros(made.network).values())
+    assert all(p.any() for p in made.network.parameters())
 
 
 @pytest.mark.parametrize("when", ["once", "gradual", "iterative"])
@@ -246,6 +245,25 @@ def test_nothing_to_prune_is_refused_with_reasons(model, goal):
     every = ("first", "conv1", "conv2", "last")
     said = replace(QUICK, protect=every).refuse(model, goal)
     assert said == "no weight can leave: protected: first (asked for); protected: conv1 (asked for); protected: conv2 (asked for)"  # fmt: skip
+
+
+def test_a_weight_that_two_layers_share_is_pruned_once(goal):
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 4)
+            self.two.weight = self.one.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(torch.relu(self.two(torch.relu(self.one(x.flatten(1))))))
+
+    torch.manual_seed(0)
+    made = ONCE.apply(capture(Twice(), torch.randn(2, 1, 8, 8)), goal)
+    table = made.lineage[-1].table["layers"]
+    assert sum(row["weights"] for row in table.values()) == 64 * 64 + 4 * 64
+    weights = [made.network.get_parameter(f"{n}.weight") for n in ("one", "two")]
+    assert torch.equal(*weights)
+    assert float((weights[0] == 0).float().mean()) > 0.7
 
 
 def test_a_name_that_is_no_layer_is_an_error(model, goal):

@@ -19,6 +19,7 @@ from netsuke.nets.evaluation import evaluating
 from netsuke.nets.graph import argument, clone, op, set_tensor, shapes, tensor_of
 from netsuke.nets.moments import inputs_of, places, weight_of, weighted
 from netsuke.nets.quantizers.rounding.rows import groups_of, rows
+from netsuke.nets.sparse.solve import descended
 
 LIMIT = 2**28
 """Bytes of values held of both networks together."""
@@ -127,7 +128,7 @@ def _solve(network: GraphModule, layer: Node, gram: Tensor, cross: Tensor) -> bo
         now = torch.cat([now, offset[1].double().reshape(groups, 1, -1)], 1)
     damp = DAMP * gram.diagonal(dim1=1, dim2=2)[:, :inputs].mean(1) + 1e-12
     ridge = damp[:, None, None] * torch.eye(gram.shape[1], dtype=gram.dtype)
-    best = torch.linalg.solve(gram + ridge, cross + ridge @ now)
+    best = _kept_zero(gram + ridge, cross + ridge @ now, now, weight)
     if not bool(torch.isfinite(best).all()):
         return False
     made = best[:, :inputs].mT.reshape(weight.shape)
@@ -139,6 +140,15 @@ def _solve(network: GraphModule, layer: Node, gram: Tensor, cross: Tensor) -> bo
         assert old is not None
         set_tensor(network, name, (old.detach().double() + sign * change).to(old.dtype))
     return True
+
+
+def _kept_zero(gram: Tensor, cross: Tensor, now: Tensor, weight: Tensor) -> Tensor:
+    """The solution of ``gram · w = cross``; what was pruned of the weight stays zero in it."""
+    if bool(weight.all()) or not bool(weight.any()):
+        return torch.linalg.solve(gram, cross)
+    free = now != 0
+    free[:, weight[0].numel() :] = True  # the intercept
+    return descended(now.mT, cross.mT, gram, free.mT.double()).mT
 
 
 def _offset(network: GraphModule, layer: Node) -> tuple[str, Tensor, int] | None:

@@ -36,7 +36,7 @@ def problem(groups: int = 1, inside: int = 12, out: int = 6, count: int = 200) -
     x = x + 0.5 * torch.randn(groups, count, inside, generator=draw)
     weight = torch.randn(groups, out, inside, generator=draw, dtype=torch.float64)
     step = weight.abs().amax(2, keepdim=True) / 3
-    grid = Grid(step.expand_as(weight), -3, 3)
+    grid = Grid(step.expand_as(weight), -3, 3, weight != 0)
     return Problem(weight, grid, x, x @ weight.float().mT)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
@@ -11,10 +10,10 @@ from netsuke.nets.quantizers.roles import WEIGHTED, op
 from netsuke.nets.quantizers.rounding.problem import Quadratic
 from netsuke.nets.quantizers.rounding.stages import layer_by_layer
 from netsuke.nets.sparse.layers import Layer, check_finite
+from netsuke.nets.sparse.solve import descended
 from netsuke.nets.sparse.zeros import Zeros
 
 DAMPING = 0.01
-STEPS = 64
 WIDEST = 8192
 """A layer that sums over more inputs keeps its weights as they are: their products would fill memory."""
 
@@ -64,24 +63,11 @@ def _is_fitted(network: GraphModule, layer: Layer) -> bool:
 
 
 def _fitted(weight: Tensor, mask: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The weights that stay, by conjugate gradients on all outputs at once, preconditioned by the
-    diagonal; float64, in the weight's shape."""
+    """The weights that stay, float64, in the weight's shape."""
     shape = (len(x), len(weight) // len(x), -1)
     form = Quadratic.fit(weight.double().reshape(shape), x, y, DAMPING)
     free = mask.reshape(shape).double()
-    scale = form.hessian.diagonal(dim1=1, dim2=2)[:, None]
-    made = form.target * free
-    left = (form.target - made) @ form.hessian * free
-    step = ahead = left / scale
-    size = (left * ahead).sum(2, keepdim=True)
-    for _ in range(STEPS):
-        pushed = step @ form.hessian * free
-        far = size / (step * pushed).sum(2, keepdim=True).clamp(min=torch.finfo(torch.float64).tiny)
-        made, left = made + far * step, left - far * pushed
-        ahead = left / scale
-        now = (left * ahead).sum(2, keepdim=True)
-        step = ahead + now / size.clamp(min=torch.finfo(torch.float64).tiny) * step
-        size = now
+    made = descended(form.target, form.target @ form.hessian, form.hessian, free)
     return made.reshape(weight.shape)
 
 

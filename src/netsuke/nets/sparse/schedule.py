@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
+from netsuke.nets.graph import clone
 from netsuke.nets.samples import Calibration
 from netsuke.nets.sparse.allocate import Scope, masks
 from netsuke.nets.sparse.layers import Layer, layers, value
@@ -79,15 +80,17 @@ class Job:
         chosen = masks(self.layers, scores, self.sparsity * share, how)
         return {name: mask & self.alive(name) for name, mask in chosen.items()}
 
-    def at_once(self, network: GraphModule, share: float = 1.0) -> GraphModule:
-        """The network itself, pruned by its scores, rebuilt, and its BatchNorm estimated anew."""
-        kept = self.masks(self.scores(network), share)
+    def at_once(self, network: GraphModule, share: float = 1.0) -> tuple[GraphModule, str]:
+        """(A copy pruned by its scores, rebuilt, its BatchNorm statistics moved along; what to say.)"""
+        network, kept = clone(network), self.masks(self.scores(network), share)
+        said = "not rebuilt"
         if self.rebuilt:
             samples = Calibration(self.model, self.goal, self.rebuilt)
-            rebuild(network, self._on(network), kept, samples)
+            count = rebuild(network, self._on(network), kept, samples)
+            said = f"{count} layers rebuilt on {samples.count} calibration samples, without labels"
         else:
             Zeros().prune(network, kept)
-        return restored(network, self.network, self.goal.data.calibrate)
+        return restored(network, self.network, self.goal.data.calibrate), said
 
     def trained(self, network: GraphModule, way: Way | None = None, plan: TrainPlan | None = None) -> Trained:  # fmt: skip
         """The network trained with the original as teacher, unless all is to be learned from labels."""

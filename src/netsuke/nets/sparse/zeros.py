@@ -52,10 +52,5 @@ class Zeros:
             yield network.get_parameter(name), mask
 
 
-def share_of_zeros(network: nn.Module) -> dict[str, float]:
-    """Weight → the share of it that is exactly zero."""
-    return {name: float((p == 0).float().mean()) for name, p in _weights(network)}
-
-
 def _weights(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, p) for name, p in network.named_parameters() if p.ndim > 1 and p.numel())

@@ -59,9 +59,7 @@ def reconstruct(
 
     Each layer reads what the network quantized so far gives it and aims at what it gave in the float
     network. The chosen values become the weights, so that the quantizers give exactly them. batches:
-    of inputs, iterable again; no labels. Memory: the values between two places for as many samples
-    as fit 64 MB (less for a large model, whose copies take memory too, but a third of its size at
-    least), and a bounded number of rows.
+    of inputs, iterable again; no labels. Memory is bounded: see ``layer_by_layer``.
     """
     layers, left = _layers(network)
     how = (rounding, correct)

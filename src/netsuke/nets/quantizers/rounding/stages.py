@@ -29,8 +29,8 @@ def layer_by_layer(
     """Solve the layers in the order of the graph; gives the number of samples that were used.
 
     layers: convolutions and linear layers. batches: of inputs, iterable again. Memory: the values
-    between two places for as many samples as fit 64 MB (less beside a large model, a third of its size at
-    least), and a bounded number of rows.
+    between two places for as many samples as fit 64 MB (less for a large model, whose copies take
+    memory too, but a third of its size at least), and a bounded number of rows.
     """
     stages = list(_stages(network, layers))
     size = sum(p.nbytes for p in network.parameters())

@@ -12,10 +12,13 @@ from netsuke.nets.sparse.zeros import Zeros
 from netsuke.nets.training.way import Way
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
-OPEN = 3.0
-"""Where a gate starts: it is open with a probability of 0.99."""
-RATE, PRESSURE = 0.05, 0.02
-"""Learning rates of the gates, and of the price of an open one."""
+SHIFT = BETA * math.log(-LOW / HIGH)
+"""A gate of these odds is open with a probability of a half."""
+OPEN = 2.0
+"""Where a gate starts: it is open with a probability of 0.97."""
+TRAVEL, PRESSURE = 30.0, 100.0
+"""How far odds may go in all, and how fast the price of an open gate rises with the share that is open in
+excess, in units of the mean slope that the loss has: neither depends on how long is trained."""
 END = 0.6
 """The share of the training in which gates are learned; then they stand open or shut."""
 
@@ -41,10 +44,10 @@ class _Gates:
         self._job, self.zeros, self._price = job, Zeros.of(job.network), 0.0
         shapes = {x.weight: job.network.get_parameter(x.weight) for x in job.layers}
         self._odds = {n: torch.full_like(p, OPEN).requires_grad_() for n, p in shapes.items()}
-        self._optimizer = torch.optim.Adam(self._odds.values(), RATE)
+        self._optimizer = torch.optim.Adam(self._odds.values())
         self._drawn: dict[str, tuple[Tensor, Tensor]] = {}
         self._draw = torch.Generator().manual_seed(job.goal.seed)
-        self._open = True
+        self._open, self._progress = True, 0.0
 
     def before(self, network: GraphModule, progress: float) -> None:
         """Put gated weights in the network's; once, shut the gates for good."""
@@ -64,29 +67,38 @@ class _Gates:
         """Hand the gradients on to gates and weights, and take the gates out again."""
         if not self._open:
             return
-        total = sum(odds.numel() for odds in self._odds.values())
         with torch.no_grad():
+            slopes = {name: self._slope(name, network) for name in self._odds}
+            size = torch.cat([s.flatten() for s in slopes.values()]).square().mean().sqrt()
             for name, odds in self._odds.items():
-                weight, (values, gate) = network.get_parameter(name), self._drawn[name]
-                assert weight.grad is not None
-                likely = torch.sigmoid(odds - BETA * math.log(-LOW / HIGH))
-                slope = (gate > 0) & (gate < 1)
-                inner = (gate - LOW) / (HIGH - LOW)
-                learned = weight.grad * values * slope * (HIGH - LOW) * inner * (1 - inner) / BETA
-                odds.grad = learned + self._price * likely * (1 - likely) / total
-                weight.copy_(values)
-                weight.grad.mul_(gate)
+                likely = torch.sigmoid(odds - SHIFT)
+                odds.grad = slopes[name] / size.clamp(min=1e-30) + self._price * likely * (
+                    1 - likely
+                )
+        for group in self._optimizer.param_groups:
+            group["lr"] = TRAVEL * (progress - self._progress)
         self._optimizer.step()
         self._weigh(progress)
 
+    def _slope(self, name: str, network: GraphModule) -> Tensor:
+        """The loss's slope along each gate's odds; the weight and its gradient are put back as they
+        are without the gate."""
+        weight, (values, gate) = network.get_parameter(name), self._drawn[name]
+        assert weight.grad is not None
+        inner = (gate - LOW) / (HIGH - LOW)
+        steep = ((gate > 0) & (gate < 1)) * (HIGH - LOW) * inner * (1 - inner) / BETA
+        slope = weight.grad * values * steep
+        weight.copy_(values)
+        weight.grad.mul_(gate)
+        return slope
+
     def _weigh(self, progress: float) -> None:
         """Raise or lower the price of an open gate."""
-        open_, total = 0.0, 0
-        for odds in self._odds.values():
-            open_ += float(torch.sigmoid(odds.detach() - BETA * math.log(-LOW / HIGH)).sum())
-            total += odds.numel()
+        open_ = sum(float(torch.sigmoid(o.detach() - SHIFT).sum()) for o in self._odds.values())
+        share = open_ / sum(o.numel() for o in self._odds.values())
         wanted = 1 - self._job.sparsity * cubic(progress / END)
-        self._price = max(0.0, self._price + PRESSURE * total * (open_ / total - wanted))
+        rise = PRESSURE * (progress - self._progress) * (share - wanted)
+        self._price, self._progress = max(0.0, self._price + rise), progress
 
     def _shut(self, network: GraphModule) -> None:
         self._open = False

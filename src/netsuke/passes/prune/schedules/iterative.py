@@ -30,9 +30,9 @@ class Iterative(Schedule):
         whole = evaluate(job.network, data.validate, data.metric)
         plan = replace(job.plan, epochs=max(1, job.plan.epochs // job.steps))
         rungs: list[tuple[float, float]] = []
-        best, network, stop = None, clone(job.network), ""
+        best, network, stop = None, job.network, ""
         for share in ladder(job):
-            pruned = job.at_once(clone(network), share)
+            pruned, _ = job.at_once(network, share)
             if job.rewind == "weights":
                 zeros = Zeros.of(pruned)
                 pruned = clone(job.network)

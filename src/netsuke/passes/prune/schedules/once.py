@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from netsuke.nets.graph import clone
 from netsuke.nets.sparse.schedule import Job, Pruned, Schedule, said
 
 
@@ -14,8 +13,8 @@ class Once(Schedule):
     trains: ClassVar[bool] = False
 
     def prune(self, job: Job) -> Pruned:
-        network = job.at_once(clone(job.network))
+        network, rebuilt = job.at_once(job.network)
         if not job.trains:
-            return Pruned(network, ("not retrained",))
+            return Pruned(network, (rebuilt, "not retrained"))
         made = job.trained(network)
-        return Pruned(made.network, said(job, made))
+        return Pruned(made.network, (rebuilt, *said(job, made)))

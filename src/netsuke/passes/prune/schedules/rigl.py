@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from netsuke.nets.graph import clone
 from netsuke.nets.sparse.schedule import Job, Pruned, Schedule, said
 from netsuke.nets.sparse.zeros import Zeros
 from netsuke.nets.training.way import Way
@@ -28,7 +27,7 @@ class Rigl(Schedule):
     moves: ClassVar[bool] = True
 
     def prune(self, job: Job) -> Pruned:
-        network = job.at_once(clone(job.network))
+        network, _ = job.at_once(job.network)
         moving = _Moving(job, Zeros.of(network))
         made = job.trained(
             network, Way(graded=moving.graded, counts=lambda p: p >= END, zeros=moving.zeros)
