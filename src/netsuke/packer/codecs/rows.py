@@ -19,7 +19,7 @@ from netsuke.packer.codecs.base import Codec, Coded
 
 MOST = 1 << 16
 """Entries of a row's table, so that their number less one fits in two bytes."""
-PROBED = 16
+PROBED = 8
 """Rows looked at before all are sorted."""
 
 
@@ -62,16 +62,17 @@ class Rows(Codec):
 
 def _matrix(values: Array, form: Form, last: int) -> Array:
     if last:
-        return np.ascontiguousarray(values.reshape(-1, form.shape[-1]).T)
+        return values.reshape(-1, form.shape[-1]).T
     return values.reshape(form.shape[0], -1)
 
 
 def _written(matrix: Array, limit: int) -> bytes | None:
     """The rows' tables and codes; None where they would take ``limit`` bytes."""
     rows, length = matrix.shape
-    some = matrix[:: max(1, rows // PROBED)]
+    some = np.ascontiguousarray(matrix[:: -(-rows // PROBED)])
     if rows < 2 or _cost(_counts(some), some) * rows > 1.25 * limit * len(some):
         return None
+    matrix = np.ascontiguousarray(matrix)
     blocks = range(0, rows, max(1, CHUNK // length))
     runs = [matrix[at : at + blocks.step] for at in blocks]
     counts = np.concatenate([_counts(run) for run in runs])

@@ -20,6 +20,8 @@ from netsuke.packer.codecs.base import Codec, Coded
 
 MOST = 1 << 16
 """Entries of a table."""
+FEW, DENSE = 4096, 3000
+"""A long block is taken to have too many different values where so many of so few differ."""
 
 
 class Table(Codec):
@@ -62,7 +64,10 @@ def distinct(values: Array, most: int = MOST) -> Array | None:
         for run in runs(values):
             seen[run] = True
         return np.flatnonzero(seen).astype(values.dtype) if 0 < seen.sum() <= most else None
-    table = np.unique(values[:: max(1, len(values) // (4 * most))])
+    some = np.unique(values[:: max(1, len(values) // FEW)])
+    if len(values) > MOST and len(some) > min(most, DENSE):
+        return None
+    table = some
     for run in runs(values):
         if not 0 < len(table) <= most:
             break

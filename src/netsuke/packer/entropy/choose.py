@@ -19,7 +19,7 @@ from netsuke.packer.entropy.contexts import (
 
 SAMPLE = 1 << 15
 """Symbols by which planes and contexts are chosen."""
-SPLITS = (3, 6, 12)
+SPLITS = (6, 3, 12)
 """Numbers of contexts that are tried; the last where there are many symbols."""
 HALF_A_UNIT = 0.09
 """Half a natural unit of information, in bytes."""
@@ -55,6 +55,24 @@ def choose(symbols: Array, counts: Array, shape: tuple[int, ...]) -> Plan:
         scale = count / len(ordered)
         alone = _cost(np.bincount(ordered, minlength=len(counts))[None], scale)
         for edges in _edges(np.concatenate(known[1:]) if known[1:] else known[0]):
+            plans = [
+                Plan(whole, edges, first, centre) for first in (len(edges) // 2, len(edges) + 1)
+            ]
+            costs = [
+                _trial(ordered, (known, part), plan, len(counts), scale) / alone for plan in plans
+            ]
+            if min(costs) < least:
+                best, least = plans[costs[1] < costs[0]], min(costs)
+            elif min(costs) > 1:
+                break
+    return best
+    for kind in fitting(shape, count):
+        whole = layout(kind, shape, count)
+        part, ordered = _sample(arranged(symbols, whole), whole)
+        known = list(means(ordered, part, magnitudes(centre, len(counts))))
+        scale = count / len(ordered)
+        alone = _cost(np.bincount(ordered, minlength=len(counts))[None], scale)
+        for edges in _edges(np.concatenate(known[1:]) if known[1:] else known[0]):
             for first in (len(edges) // 2, len(edges) + 1):
                 plan = Plan(whole, edges, first, centre)
                 contexts = contexts_of(known, part, plan.buckets(len(counts)))
@@ -62,6 +80,13 @@ def choose(symbols: Array, counts: Array, shape: tuple[int, ...]) -> Plan:
                 if cost < least:
                     best, least = plan, cost
     return best
+
+
+def _trial(
+    ordered: Array, known: tuple[list[Array], Layout], plan: Plan, alphabet: int, scale: float
+) -> float:
+    contexts = contexts_of(*known, plan.buckets(alphabet))
+    return _cost(by_context(ordered, contexts, alphabet), scale)
 
 
 def contexts_of(known: list[Array], plan: Layout, buckets: Buckets) -> Array:
