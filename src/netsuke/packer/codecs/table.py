@@ -60,10 +60,12 @@ class Table(Codec):
 def distinct(values: Array, most: int = MOST) -> Array | None:
     """The distinct values in rising order; None where there are none, or more than ``most``."""
     if values.itemsize <= 2:
-        seen = np.zeros(1 << 8 * values.itemsize, bool)
-        for run in runs(values):
-            seen[run] = True
-        return np.flatnonzero(seen).astype(values.dtype) if 0 < seen.sum() <= most else None
+        patterns = 1 << 8 * values.itemsize
+        seen = sum(
+            (np.bincount(run, minlength=patterns) for run in runs(values)), np.zeros(patterns)
+        )
+        found = np.flatnonzero(seen).astype(values.dtype)
+        return found if 0 < len(found) <= most else None
     some = np.unique(values[:: max(1, len(values) // FEW)])
     if len(values) > MOST and len(some) > min(most, DENSE):
         return None

@@ -17,7 +17,7 @@ from netsuke.packer.entropy.contexts import (
     means,
 )
 
-SAMPLE = 1 << 15
+SAMPLE = 1 << 14
 """Symbols by which planes and contexts are chosen."""
 SPLITS = (6, 3, 12)
 """Numbers of contexts that are tried; the last where there are many symbols."""
@@ -103,8 +103,8 @@ def by_context(symbols: Array, contexts: Array, alphabet: int) -> Array:
 
 
 def _sample(ordered: Array, whole: Layout) -> tuple[Layout, Array]:
-    """Some of the columns of each tap, or the first of the rows."""
-    if len(ordered) <= SAMPLE:
+    """Some of the columns of each tap, or the first of the rows; all of what is short."""
+    if len(ordered) <= 2 * SAMPLE:
         return whole, ordered
     if whole.kind == TAPS:
         columns = max(1, SAMPLE // whole.rows)
@@ -119,15 +119,13 @@ def _edges(known: Array) -> list[list[int]]:
     """Edges that split the means into groups of one size, for each number of groups; from finer ones
     where most are the same."""
     found = []
-    for split in SPLITS if len(known) > SAMPLE // 2 else SPLITS[:-1]:
+    for split in SPLITS if len(known) > SAMPLE else SPLITS[:-1]:
         places = np.arange(1, split) * len(known) // split
         edges = np.unique(np.partition(known, places)[places])
         found.append([int(edge) for edge in edges if edge > known.min()])
-    spread = np.unique(known[known > 0])
-    if len(spread) > 1 and (known == 0).mean() > 0.5:
-        found.append(
-            [1, *(int(e) for e in np.unique(np.quantile(spread, (0.5, 0.8)).astype(int)) if e > 1)]
-        )
+    if (known == 0).mean() > 0.5 and known.any():
+        rare = np.quantile(known[known > 0], (0.5, 0.8)).astype(int)
+        found.append([1, *(int(edge) for edge in np.unique(rare) if edge > 1)])
     return [edges for edges in found if edges]
 
 
