@@ -87,7 +87,7 @@ def test_a_further_codec_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:
         """For bytes that are all 1."""
 
         name: ClassVar[str] = "ones"
-        rank: ClassVar[int] = 0
+        rank: ClassVar[int] = -1
 
         def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
             return Coded(b"", {}) if set(bytes(raw)) == {1} else None

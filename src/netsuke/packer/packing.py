@@ -14,7 +14,7 @@ from netsuke.packer.codecs import smallest
 from netsuke.packer.codecs.deflate import deflate
 from netsuke.packer.header import DIFFERENCE, LONGEST, OWN, SAME, Header, Section, write_header
 from netsuke.packer.layout import Block, planned
-from netsuke.packer.wire import tensors
+from netsuke.packer.wire import Tensor, tensors
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,12 @@ def packed(source: Path, since: Path | None = None) -> Packed:
     source = model_of(source)
     with content_of(source) as content, opened(since, source.parent) as base:
         try:
-            return _packed(content, base)
+            found = tensors(content)
         except ValueError as error:
             raise NetsukeError(
                 f"{source}: cannot be packed: {error}; give one whole .onnx file"
             ) from error
+        return _packed(content, found, base)
 
 
 def pack(source: Path, target: Path, since: Path | None = None) -> Packed:
@@ -70,11 +71,13 @@ def pack(source: Path, target: Path, since: Path | None = None) -> Packed:
     return made
 
 
-def _packed(content: memoryview, base: Base | None) -> Packed:
-    found = tensors(content)
+def _packed(content: memoryview, found: tuple[Tensor, ...], base: Base | None) -> Packed:
     rest = between(content, found)
     if len(rest) > LONGEST:
-        raise ValueError(f"{len(rest):,} bytes of it are no tensor, and {LONGEST:,} is the most")
+        raise NetsukeError(
+            f"{len(rest):,} bytes of the model are no tensor, and {LONGEST:,} is the most; "
+            "give its weights as initializers"
+        )
     plan = planned(found).blocks
     made = [_rest(rest, base), *(_coded(content, block, base) for block in plan)]
     header = Header(

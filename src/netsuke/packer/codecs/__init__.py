@@ -6,6 +6,9 @@ from netsuke.packer.codecs.base import Codec, Coded
 
 __all__ = ["Codec", "Coded", "codecs", "smallest"]
 
+ENOUGH = 12
+"""Bytes that no further codec is tried for."""
+
 
 def codecs() -> dict[str, Codec]:
     """Every codec by name, those that mostly win first."""
@@ -17,6 +20,8 @@ def smallest(raw: bytes | memoryview, form: Form) -> tuple[str, Coded]:
     """The codec that writes the block in the fewest bytes, and what it wrote."""
     best, limit = None, len(raw) + 1
     for name, codec in codecs().items():
+        if best is not None and limit <= ENOUGH:
+            break
         made = codec.encode(raw, form, limit)
         if made is not None and len(made.payload) < limit:
             best, limit = (name, made), len(made.payload)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from netsuke.packer.block import Form
 from netsuke.packer.codecs.base import Codec, Coded
 
-SAMPLE = 1 << 12
+SAMPLE = 1 << 11
 """Bytes from each third of a long block that say whether, and how, to deflate all of it."""
 FED = 1 << 14
 """Bytes inflated at a time: at most 16 MB come of them."""
@@ -27,7 +27,7 @@ class Deflate(Codec):
         sample = _sample(raw)
         sizes = {strategy: len(deflate(sample, strategy)) for strategy in STRATEGIES}
         best = min(STRATEGIES, key=sizes.__getitem__)
-        if sizes[best] * len(raw) > 1.05 * limit * len(sample):
+        if sizes[best] * len(raw) > 0.98 * limit * len(sample):
             return None
         payload = deflate(raw, best)
         return Coded(payload, {}) if len(payload) < limit else None

@@ -30,7 +30,7 @@ class Planes(Codec):
         if form.width < 16 or not form.count:
             return None
         values = elements(raw, form)
-        some = values[:: max(1, len(values) // ALONE)]
+        some = np.ascontiguousarray(values[:: max(1, len(values) // ALONE)])
         way = min((PLAIN, TURNED, FOLDED), key=lambda way: _entropy(_turned(some, way)))
         parts = [bytes([way])]
         for plane in _split(_turned(values, way)):

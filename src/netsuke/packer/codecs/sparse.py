@@ -1,4 +1,4 @@
-"""Wide values that are mostly zero: where the others stand, then those alone."""
+"""Values that are mostly zero: where the others stand, then those alone."""
 
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -15,7 +15,7 @@ MOSTLY = 0.3
 
 
 class Sparse(Codec):
-    """A pruned tensor of floats. Written: bytes of the map, the map (a symbol an element, 1 where it is
+    """A pruned tensor of floats, or of integers so many that each is rare. Written: bytes of the map, the map (a symbol an element, 1 where it is
     not zero, in the planes of ``packer.entropy``), the number of non-zeros, and these as a block of one
     dimension: name of its codec, its settings, its payload."""
 
@@ -23,7 +23,7 @@ class Sparse(Codec):
     rank: ClassVar[int] = 6
 
     def encode(self, raw: bytes | memoryview, form: Form, limit: int) -> Coded | None:
-        if form.width < 16 or not form.count:
+        if form.width < 8 or not form.count:
             return None
         values = elements(raw, form)
         there = values != 0
@@ -48,7 +48,7 @@ class Sparse(Codec):
         count = cursor.varint()
         codec = codecs.codecs()[bytes(cursor.bytes(cursor.varint())).decode("utf8")]
         own = {key: cursor.varint() for key in codec.fields}
-        if form.width < 16 or codec.name == self.name or count > form.count:
+        if form.width < 8 or codec.name == self.name or count > form.count:
             raise ValueError("it has no such zeros")
         inner = Form(form.width, (count,), count * form.dtype.itemsize)
         kept = np.frombuffer(b"".join(codec.decode(cursor.rest, inner, own)), form.dtype)

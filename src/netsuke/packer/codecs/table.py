@@ -20,6 +20,8 @@ from netsuke.packer.codecs.base import Codec, Coded
 
 MOST = 1 << 16
 """Entries of a table."""
+FEW, DENSE = 4096, 3000
+"""A long block is taken to have too many different values where so many of so few differ."""
 
 
 class Table(Codec):
@@ -58,11 +60,16 @@ class Table(Codec):
 def distinct(values: Array, most: int = MOST) -> Array | None:
     """The distinct values in rising order; None where there are none, or more than ``most``."""
     if values.itemsize <= 2:
-        seen = np.zeros(1 << 8 * values.itemsize, bool)
-        for run in runs(values):
-            seen[run] = True
-        return np.flatnonzero(seen).astype(values.dtype) if 0 < seen.sum() <= most else None
-    table = np.unique(values[:: max(1, len(values) // (4 * most))])
+        patterns = 1 << 8 * values.itemsize
+        seen = sum(
+            (np.bincount(run, minlength=patterns) for run in runs(values)), np.zeros(patterns)
+        )
+        found = np.flatnonzero(seen).astype(values.dtype)
+        return found if 0 < len(found) <= most else None
+    some = np.unique(values[:: max(1, len(values) // FEW)])
+    if len(values) > MOST and len(some) > min(most, DENSE):
+        return None
+    table = some
     for run in runs(values):
         if not 0 < len(table) <= most:
             break

@@ -17,9 +17,9 @@ from netsuke.packer.entropy.contexts import (
     means,
 )
 
-SAMPLE = 1 << 15
+SAMPLE = 1 << 14
 """Symbols by which planes and contexts are chosen."""
-SPLITS = (3, 6, 12)
+SPLITS = (6, 3, 12)
 """Numbers of contexts that are tried; the last where there are many symbols."""
 HALF_A_UNIT = 0.09
 """Half a natural unit of information, in bytes."""
@@ -55,6 +55,24 @@ def choose(symbols: Array, counts: Array, shape: tuple[int, ...]) -> Plan:
         scale = count / len(ordered)
         alone = _cost(np.bincount(ordered, minlength=len(counts))[None], scale)
         for edges in _edges(np.concatenate(known[1:]) if known[1:] else known[0]):
+            plans = [
+                Plan(whole, edges, first, centre) for first in (len(edges) // 2, len(edges) + 1)
+            ]
+            costs = [
+                _trial(ordered, (known, part), plan, len(counts), scale) / alone for plan in plans
+            ]
+            if min(costs) < least:
+                best, least = plans[costs[1] < costs[0]], min(costs)
+            elif min(costs) > 1:
+                break
+    return best
+    for kind in fitting(shape, count):
+        whole = layout(kind, shape, count)
+        part, ordered = _sample(arranged(symbols, whole), whole)
+        known = list(means(ordered, part, magnitudes(centre, len(counts))))
+        scale = count / len(ordered)
+        alone = _cost(np.bincount(ordered, minlength=len(counts))[None], scale)
+        for edges in _edges(np.concatenate(known[1:]) if known[1:] else known[0]):
             for first in (len(edges) // 2, len(edges) + 1):
                 plan = Plan(whole, edges, first, centre)
                 contexts = contexts_of(known, part, plan.buckets(len(counts)))
@@ -62,6 +80,13 @@ def choose(symbols: Array, counts: Array, shape: tuple[int, ...]) -> Plan:
                 if cost < least:
                     best, least = plan, cost
     return best
+
+
+def _trial(
+    ordered: Array, known: tuple[list[Array], Layout], plan: Plan, alphabet: int, scale: float
+) -> float:
+    contexts = contexts_of(*known, plan.buckets(alphabet))
+    return _cost(by_context(ordered, contexts, alphabet), scale)
 
 
 def contexts_of(known: list[Array], plan: Layout, buckets: Buckets) -> Array:
@@ -78,8 +103,8 @@ def by_context(symbols: Array, contexts: Array, alphabet: int) -> Array:
 
 
 def _sample(ordered: Array, whole: Layout) -> tuple[Layout, Array]:
-    """Some of the columns of each tap, or the first of the rows."""
-    if len(ordered) <= SAMPLE:
+    """Some of the columns of each tap, or the first of the rows; all of what is short."""
+    if len(ordered) <= 2 * SAMPLE:
         return whole, ordered
     if whole.kind == TAPS:
         columns = max(1, SAMPLE // whole.rows)
@@ -94,15 +119,13 @@ def _edges(known: Array) -> list[list[int]]:
     """Edges that split the means into groups of one size, for each number of groups; from finer ones
     where most are the same."""
     found = []
-    for split in SPLITS if len(known) > SAMPLE // 2 else SPLITS[:-1]:
+    for split in SPLITS if len(known) > SAMPLE else SPLITS[:-1]:
         places = np.arange(1, split) * len(known) // split
         edges = np.unique(np.partition(known, places)[places])
         found.append([int(edge) for edge in edges if edge > known.min()])
-    spread = np.unique(known[known > 0])
-    if len(spread) > 1 and (known == 0).mean() > 0.5:
-        found.append(
-            [1, *(int(e) for e in np.unique(np.quantile(spread, (0.5, 0.8)).astype(int)) if e > 1)]
-        )
+    if (known == 0).mean() > 0.5 and known.any():
+        rare = np.quantile(known[known > 0], (0.5, 0.8)).astype(int)
+        found.append([1, *(int(edge) for edge in np.unique(rare) if edge > 1)])
     return [edges for edges in found if edges]
 
 

@@ -19,7 +19,7 @@ OCTAVES = 12
 FINEST = 8
 EIGHTHS = np.array([256, 279, 304, 332, 362, 395, 431, 470])
 """256 × 2^(k/8), rounded: the only powers that are not of 2."""
-SHAPES = [(m, gap) for m in (1, 2, 4) for gap in (1, 2, 4, 8, 16)]
+SHAPES = [(1, 1), (2, 1), (4, 1), (2, 2), (2, 4), (4, 4), (2, 8), (4, 8), (2, 16)]
 FINE = [(FINEST, 1), (4, 1), (FINEST, 4)]
 """Steps an octave and symbols between written ones, tried for short tensors and for long ones."""
 LONG = 20_000

@@ -24,6 +24,8 @@ from netsuke.packer.entropy.histogram import coded_size, read, write
 
 SHARE = 448
 """Bytes that a lane writes, about: each costs three of its own."""
+MANY = 1 << 17
+"""Symbols beyond which one lane is too slow, however few bytes they make."""
 FEWEST, LANES = 5, 12
 """Lanes as powers of 2: fewer than the first are slower than a single one; the most there are."""
 RUN = 1 << 18
@@ -32,13 +34,15 @@ RUN = 1 << 18
 
 def encode(symbols: Array, alphabet: int, shape: tuple[int, ...]) -> bytes:
     """Symbols below ``alphabet`` (at most 256) of a tensor of this shape, at their entropy."""
+    if alphabet == 1:
+        return b""
     plan = choose(symbols, np.bincount(symbols, minlength=alphabet), shape)
     ordered = arranged(symbols, plan.layout)
     contexts = _contexts(ordered, plan, alphabet)
     counts = by_context(ordered, contexts, alphabet)
     tables = [write(row) for row in counts]
     models = Models(np.stack([table.frequencies for table in tables]))
-    lanes = _lanes(coded_size(counts, models.frequencies))
+    lanes = _lanes(coded_size(counts, models.frequencies), len(symbols))
     cells = ordered + contexts.astype(np.uint16) * np.uint16(alphabet)
     body = coded(cells, _runs(plan.layout), 1 << lanes, models)
     return b"".join([_head(plan, lanes), *(table.content for table in tables), body])
@@ -51,6 +55,11 @@ def decode(
     cursor = Cursor(payload)
     if not 0 < alphabet <= 256:
         raise ValueError("it has no symbols, or too many")
+    if alphabet == 1:
+        if len(payload):
+            raise ValueError("it has more than one symbol")
+        yield from (np.zeros(run, np.uint8) for run in _runs(layout(FLAT, (), count)))
+        return
     plan, lanes = _read_head(cursor, shape, count)
     buckets = plan.buckets(alphabet)
     tables = [read(cursor, alphabet) for _ in range(buckets.contexts)]
@@ -89,10 +98,12 @@ def _runs(plan: Layout) -> list[int]:
     return [min(RUN, plan.columns - at) for at in range(0, plan.columns, RUN)]
 
 
-def _lanes(size: float) -> int:
-    """Lanes for so many bytes, as a power of 2."""
+def _lanes(size: float, count: int) -> int:
+    """Lanes for so many bytes of so many symbols, as a power of 2."""
     lanes = int(size / SHARE).bit_length() - 1
-    return 0 if lanes < FEWEST else min(LANES, lanes)
+    if lanes < FEWEST:
+        return FEWEST if count > MANY else 0
+    return min(LANES, lanes)
 
 
 def _head(plan: Plan, lanes: int) -> bytes:
