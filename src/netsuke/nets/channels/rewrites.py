@@ -60,7 +60,8 @@ def _sizes(edit: Edit) -> None:
 
 
 def _unflatten(edit: Edit) -> None:
-    dim, sizes = edit.get("dim") % len(edit.out), edit.get("sizes")
+    sizes = edit.get("sizes")
+    dim = edit.get("dim") % (len(edit.out) - len(sizes) + 1)
     made = edit.out[dim : dim + len(sizes)]
     edit.set(sizes=[_size(edit, s, u) for s, u in zip(sizes, made, strict=True)])
 

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.fx import Node
 
 from netsuke.nets.calls import Call
-from netsuke.nets.channels.contractions import attention, convolution, linear, matmul
+from netsuke.nets.channels.contractions import attention, convolution, einsum, linear, matmul
 from netsuke.nets.channels.labelling import Labelling, Rule, broadcast, fixed_like, flat, unknown
 from netsuke.nets.channels.labels import Axes, any_label, fixed
 from netsuke.nets.channels.movement import Movement, follow, observe
 from netsuke.nets.channels.norms import normalized, over_features, over_groups, reduced
-from netsuke.nets.channels.recurrent import GATES, recurrent
+from netsuke.nets.channels.recurrent import CELLS, GATES, recurrent, recurrent_cell
 
 
 def label(walk: Labelling, call: Call) -> Any:
@@ -211,7 +211,7 @@ RULES: dict[str, Rule] = {
     "placeholder": placeholder, "get_attr": get_attr, "output": output, "getitem": getitem,
     "linear": linear, "scaled_dot_product_attention": attention, "embedding": embedding,
     "glu": gated, "prelu": parametric, "quantize": quantized, "slice": strided, "roll": rolled,
-    "group_norm": over_groups, "index": indexed,
+    "group_norm": over_groups, "index": indexed, "einsum": einsum,
 }  # fmt: skip
 
 _FAMILIES: tuple[tuple[Rule, str], ...] = (
@@ -221,6 +221,7 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (over_features, "layer_norm rms_norm"),
     (reduced, "mean sum amax amin prod var std logsumexp softmax log_softmax _softmax linalg_vector_norm"),
     (recurrent, " ".join(GATES)),
+    (recurrent_cell, " ".join(CELLS)),
     (pooled, "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d "
              "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
              "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"),
