@@ -67,7 +67,9 @@ def _unflatten(edit: Edit) -> None:
 
 
 def _size(edit: Edit, size: Any, units: Ints) -> Any:
-    return edit.count(units) if isinstance(size, int) and size >= 0 else size
+    if isinstance(size, Node):  # of which units leave: heads folded into the batch
+        return -1 if (units >= 0).any() else size
+    return edit.count(units) if size >= 0 else size
 
 
 def _slice(edit: Edit) -> None:
