@@ -35,6 +35,17 @@ class Decoder(nn.Module):
         return self.network(input_ids=ids, use_cache=False).logits
 
 
+class Translator(nn.Module):
+    """Words, and words of another language so far, to logits of the next."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor, said: Tensor) -> Tensor:
+        return self.network(input_ids=ids, decoder_input_ids=said, use_cache=False).logits
+
+
 class Speech(nn.Module):
     """Frames of sound and words so far to logits of the next."""
 
@@ -174,6 +185,16 @@ def _whisper() -> Made:
     return Speech(WhisperForConditionalGeneration(config)), (torch.randn(2, 8, 32), _words(8))
 
 
+def _t5() -> Made:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=WORDS, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    return Translator(T5ForConditionalGeneration(config)), (_words(), _words(8))
+
+
 ENTRIES = (
     Entry("torch.nn.Transformer layers", lambda: (TorchLayers(), (torch.randn(2, 9, 12),))),
     Entry("Attention by einsum, QK norm", lambda: (Products(), (torch.randn(2, 9, 12),))),
@@ -185,4 +206,5 @@ ENTRIES = (
     Entry("GPT-2", _gpt2),
     Entry("Llama style", _llama),
     Entry("Whisper style", _whisper),
+    Entry("T5", _t5),
 )

@@ -249,7 +249,7 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
                "pixel_unshuffle channel_shuffle repeat_interleave tile"),
     (carried, "dropout feature_dropout alpha_dropout to type_as _to_copy clone contiguous detach alias "
               "lift_fresh_copy zeros_like ones_like full_like"),
-    (pointwise, "relu6 hardswish expand_as masked_fill rsub log_sigmoid __and__ __or__"),
+    (pointwise, "where relu6 hardswish expand_as masked_fill rsub log_sigmoid __and__ __or__"),
     (created, "zeros ones full new_zeros new_ones new_full"),
 )  # fmt: skip
 RULES.update({name: rule for rule, names in _FAMILIES for name in names.split()})
