@@ -35,6 +35,17 @@ class Decoder(nn.Module):
         return self.network(input_ids=ids, use_cache=False).logits
 
 
+class Translator(nn.Module):
+    """Words, and words of another language so far, to logits of the next."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, ids: Tensor, said: Tensor) -> Tensor:
+        return self.network(input_ids=ids, decoder_input_ids=said, use_cache=False).logits
+
+
 class Speech(nn.Module):
     """Frames of sound and words so far to logits of the next."""
 
@@ -44,6 +55,59 @@ class Speech(nn.Module):
 
     def forward(self, sound: Tensor, ids: Tensor) -> Tensor:
         return self.network(input_features=sound, decoder_input_ids=ids, use_cache=False).logits
+
+
+class TorchLayers(nn.Module):
+    """torch's own encoder and decoder layers; frames of 12 numbers in."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.start = nn.Linear(12, width)
+        self.encoder = nn.TransformerEncoderLayer(width, 4, 64, batch_first=True)
+        self.decoder = nn.TransformerDecoderLayer(width, 4, 64, batch_first=True, norm_first=True)
+        self.head = nn.Linear(width, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        memory = self.encoder(self.start(x))
+        return self.head(self.decoder(memory[:, :4], memory).mean(1))
+
+
+class Mixer(nn.Module):
+    """Linear layers along the places, then along the features (Tolstikhin et al., 2021)."""
+
+    def __init__(self, places: int = 16, width: int = 32) -> None:
+        super().__init__()
+        self.start, self.head = nn.Linear(24, width), nn.Linear(width, CLASSES)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.along = nn.Sequential(nn.Linear(places, 40), nn.GELU(), nn.Linear(40, places))
+        self.across = nn.Sequential(nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.start(x)
+        x = x + self.along(self.norm1(x).transpose(1, 2)).transpose(1, 2)
+        return self.head((x + self.across(self.norm2(x))).mean(1))
+
+
+class Products(nn.Module):
+    """Attention in Einstein's notation, with queries and keys normalized a head."""
+
+    def __init__(self, heads: int = 4, width: int = 32) -> None:
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(width)
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.norm_query, self.norm_key = nn.RMSNorm(width // heads), nn.RMSNorm(width // heads)
+        self.start, self.out = nn.Linear(12, width), nn.Linear(width, width)
+        self.head = nn.Linear(width, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.start(x)
+        y = self.norm(x)
+        q, k, v = (
+            layer(y).unflatten(-1, (self.heads, -1)) for layer in (self.query, self.key, self.value)
+        )
+        scores = torch.einsum("bihd,bjhd->bhij", self.norm_query(q), self.norm_key(k))
+        seen = torch.einsum("bhij,bjhd->bihd", scores.softmax(-1), v)
+        return self.head((x + self.out(seen.flatten(2))).mean(1))
 
 
 def _masked(network: nn.Module) -> Made:
@@ -121,7 +185,20 @@ def _whisper() -> Made:
     return Speech(WhisperForConditionalGeneration(config)), (torch.randn(2, 8, 32), _words(8))
 
 
+def _t5() -> Made:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=WORDS, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    return Translator(T5ForConditionalGeneration(config)), (_words(), _words(8))
+
+
 ENTRIES = (
+    Entry("torch.nn.Transformer layers", lambda: (TorchLayers(), (torch.randn(2, 9, 12),))),
+    Entry("Attention by einsum, QK norm", lambda: (Products(), (torch.randn(2, 9, 12),))),
+    Entry("MLP-Mixer", lambda: (Mixer(), (torch.randn(2, 16, 24),))),
     Entry("ViT", _vit),
     Entry("Swin", _swin),
     Entry("BERT", _bert),
@@ -129,4 +206,5 @@ ENTRIES = (
     Entry("GPT-2", _gpt2),
     Entry("Llama style", _llama),
     Entry("Whisper style", _whisper),
+    Entry("T5", _t5),
 )

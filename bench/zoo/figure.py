@@ -15,6 +15,7 @@ from netsuke.nets.graph import op
 RATIOS = (0.3, 0.7)
 LEAST = {0.3: 0.15, 0.7: 0.4}
 """The share of parameters that must leave at a ratio: else too much is protected to speak of pruning."""
+ATTENTION = ("scaled_dot_product_attention", "einsum")
 QUICK = ("ResNet (bottlenecks)", "Llama style")
 
 
@@ -75,7 +76,7 @@ def measure(entry: Entry, ratios: tuple[float, ...] = RATIOS) -> Row:
     except NetsukeError as error:
         return Row(entry.name, trouble=str(error))
     narrower: tuple[Outcome, ...] = ()
-    if any(op(n) == "scaled_dot_product_attention" for n in model.network.graph.nodes):
+    if any(op(n) in ATTENTION for n in model.network.graph.nodes):
         found = groups(model, heads="narrower")
         narrower = tuple(prune(model, found, r) for r in ratios)
     whole = tuple(prune(model, known, r) for r in ratios)

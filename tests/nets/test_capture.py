@@ -236,7 +236,18 @@ class StochasticDepth(nn.Module):
         return x + y
 
 
-@pytest.mark.parametrize("kind", [Auxiliary, StochasticDepth])
+class LayerDrop(nn.Module):
+    """A layer that is skipped at random, by an ``if`` (Fan et al., 2020)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training and torch.rand([]) < 0.1 else x + self.linear(x)
+
+
+@pytest.mark.parametrize("kind", [Auxiliary, StochasticDepth, LayerDrop])
 def test_what_only_training_does_is_left_out_and_said(kind: type[nn.Module]) -> None:
     module = kind().eval()
     x = torch.randn(2, 4)

@@ -293,6 +293,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Tensor | tuple[Tensor, ...]], tuple[int
     "length": (lambda x: F.normalize(x, dim=1), (5, 3)),
     "instance norm": (lambda x: F.instance_norm(x, eps=1e-3), (3, 5, 5)),
     "addmm": (lambda x: torch.addmm(torch.ones(3), x, torch.ones(5, 3), beta=2), (5,)),
+    "einsum": (lambda x: torch.einsum("bij, bkj -> bki", x, x + 1), (4, 5)),
     "two outputs": (lambda x: (x + 1, x * 2), (4,)),
     "the input itself": (lambda x: (x, x.relu()), (4,)),
     "one output twice": (lambda x: (lambda y: (y, y))(x.relu()), (4,)),

@@ -43,9 +43,9 @@ def capture(module: nn.Module, example: Tensor | Sequence[Tensor], name: str = "
     _refuse_broken_weights(module, name)
     twin = _copied(module, name)
     expected = _run(twin.eval(), inputs, name)
-    network = _network(twin.train(), inputs, name)
+    network = _in_train_mode(twin, inputs, name)
     notes: tuple[Step, ...] = ()
-    if _random(network) or not _same(network.eval(), inputs, expected):
+    if network is None or _random(network) or not _same(network.eval(), inputs, expected):
         network = _network(twin.eval(), inputs, name)
         notes = (Step(name="capture", notes=(EVAL_ONLY,)),)
         if _random(network) or not _same(network.eval(), inputs, expected):
@@ -90,6 +90,16 @@ def _run(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> list[Any]:
         raise NetsukeError(
             f"{name}: refuses an input of shape {given}: {first_line(error)}{line_of(error)}"
         ) from error
+
+
+def _in_train_mode(
+    module: nn.Module, inputs: tuple[Tensor, ...], name: str
+) -> fx.GraphModule | None:
+    """None where it does not trace so: layers that are dropped at random are control flow by data."""
+    try:
+        return _network(module.train(), inputs, name)
+    except NetsukeError:
+        return None
 
 
 def _network(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> fx.GraphModule:

@@ -209,6 +209,29 @@ def test_attention_written_out_is_pruned_too(heads: str, units: list[int]):
     assert not np.allclose(masked, run(model.network, x), atol=1e-3)
 
 
+class NonLocal(nn.Module):
+    """Each place looks at all others, without heads (Wang et al., 2018)."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(8, n) for n in (6, 6, 10))
+        self.out, self.fused = nn.Linear(10, 3), fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        if self.fused:
+            return self.out(F.scaled_dot_product_attention(q, k, v))
+        return self.out((q @ k.transpose(1, 2)).softmax(-1) @ v)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_attention_without_heads_gets_narrower(fused: bool):
+    model = capture(NonLocal(fused).eval(), torch.randn(2, 5, 8))
+    known = groups(model)
+    assert {g.name: g.units for g in known} == {"query": 6, "value": 10}
+    cut(model, half(known), known)  # asserts that it is the masked one's
+
+
 @pytest.mark.parametrize(("grouped", "units"), [(8, 8), (2, 4)])
 def test_transposed_convolutions_in_groups_are_pruned(grouped: int, units: int):
     class Up(nn.Module):

@@ -124,6 +124,39 @@ def test_a_custom_operation_protects_what_it_is_given_by_name():
     assert "\n" not in str(error.value)
 
 
+class Distant(Chain):
+    """Infinite on the way, though not in the end."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.a(F.relu(self.start(x)))).clamp(max=0).log()
+        return self.end(F.relu(self.b(torch.where(y < 0, torch.exp(y), 1.0))))
+
+
+def test_an_infinite_value_on_the_way_is_compared_too():
+    model, known = caught(Distant())
+    network = cut(model, {g.id: [0, 5] for g in known}, known)
+    assert bool(torch.isfinite(network(*model.example)).all())
+
+
+class Normed(nn.Module):
+    """Weights computed from a direction and a length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = nn.utils.parametrizations.weight_norm(nn.Linear(6, 8))
+        self.end = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.end(F.relu(self.start(x)))
+
+
+def test_a_layer_whose_weight_is_computed_is_protected_by_name():
+    _, known = caught(Normed())
+    assert len(known) == 0
+    reason = dict(known.protected)["start"]
+    assert reason == "its weight is computed, by _weight_norm, in a way that is not followed"
+
+
 class Branching(Chain):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.a(F.relu(self.start(x))))

@@ -8,6 +8,7 @@ from torch.fx import Node
 from netsuke.nets.calls import Call
 from netsuke.nets.channels.labelling import Labelling, broadcast, unknown
 from netsuke.nets.channels.labels import Axes, Ints, fixed
+from netsuke.nets.graph import module_name
 
 
 def convolution(walk: Labelling, call: Call) -> Any:
@@ -62,13 +63,47 @@ def attention(walk: Labelling, call: Call) -> Any:
     q, k, v = (walk.of(call, name) for name in ("query", "key", "value"))
     for labels in (q[-2], k[-2], v[-2]):
         walk.book.lock(labels, f"the steps of {call.where}")
-    for labels in (*q[:-2], *k[:-2], *v[:-2]) if walk.narrow else (q[-1], k[-1], v[-1]):
+    sizes = (*q[:-2], *k[:-2], *v[:-2]) if walk.narrow else (q[-1], k[-1], v[-1])
+    for labels in sizes if len(q) > 3 else ():  # without heads, there is but the width
         walk.book.lock(labels, f"head size of {call.where}")
     walk.book.join(q[-1], k[-1], call.where)
     mask = walk.of(call, "attn_mask")
     batch = [_heads(a, q) for a in (q, k, v)] + ([mask[:-2]] if mask is not None else [])
     shape = tuple(call.result.shape)
     return (*broadcast(walk, batch, shape[:-2], call.where), fixed(shape[-2]), v[-1])
+
+
+def einsum(walk: Labelling, call: Call) -> Any:
+    """Letters are dimensions: what a letter stands for leaves wherever it stands."""
+    equation, inputs = call.given["equation"].replace(" ", ""), walk.of(call, "tensors")
+    taken, _, made = equation.partition("->")
+    terms = taken.split(",")
+    if not made or "." in equation or any(len(set(t)) < len(t) for t in terms):
+        return unknown(walk, call)
+    letters: dict[str, Ints] = {}
+    for term, axes in zip(terms, inputs, strict=True):
+        for letter, labels in zip(term, axes, strict=True):
+            known = letters.get(letter, labels)
+            letters[letter] = walk.book.join(known, labels, call.where)
+    static = [n in walk.static for n in call.raw["tensors"]]
+    for term, axes, is_static in zip(terms, inputs, static, strict=True):
+        for letter, labels in zip(term, axes, strict=True) if is_static else ():
+            walk.book.role(labels, "producer" if letter in made else "consumer")
+    if not any(static):
+        _lock_products(walk, call, terms, made, letters)
+    return tuple(letters[letter] for letter in made)
+
+
+def _lock_products(
+    walk: Labelling, call: Call, terms: list[str], made: str, letters: dict[str, Ints]
+) -> None:
+    """As of matrices: where there are heads, they leave whole, or what is in them."""
+    if not walk.narrow and len(made) <= 3:
+        return
+    for letter, labels in letters.items():
+        is_batch = letter in made and all(letter in term for term in terms)
+        if is_batch == walk.narrow:
+            walk.book.lock(labels, f"head size of {call.where}")
 
 
 def _heads(axes: Axes, query: Axes) -> Axes:
@@ -124,7 +159,7 @@ def _contract(walk: Labelling, call: Call, x: Ints, taken: Ints) -> None:
     products = walk.static.isdisjoint(
         call.raw[n] for n in names if isinstance(call.raw.get(n), Node)
     )
-    for side in (x, taken) if products and not walk.narrow else ():
+    for side in (x, taken) if products and len(call.result.shape) > 3 and not walk.narrow else ():
         walk.book.lock(side, f"a sum over two activations in {call.where}")
     walk.book.role(taken, "consumer")
     walk.book.join(x, taken, call.where)
@@ -132,6 +167,10 @@ def _contract(walk: Labelling, call: Call, x: Ints, taken: Ints) -> None:
 
 def _produce(walk: Labelling, call: Call, made: Ints) -> Ints:
     walk.book.role(made, "producer")
+    weight = call.raw.get("weight")
+    if isinstance(weight, Node) and weight.op != "get_attr" and not made.any():
+        reason = f"its weight is computed, by {weight.name}, in a way that is not followed"
+        walk.book.protected.setdefault(module_name(call.node) or call.node.name, reason)
     return _biased(walk, call, made)
 
 

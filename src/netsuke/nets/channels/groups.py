@@ -14,7 +14,7 @@ import numpy as np
 
 from netsuke.core.model import Model
 from netsuke.nets.calls import Call, record
-from netsuke.nets.channels.labelling import Labelling
+from netsuke.nets.channels.labelling import Labelling, layer_of
 from netsuke.nets.channels.labels import Ints, Slot
 from netsuke.nets.channels.norms import statistics
 from netsuke.nets.channels.rules import label
@@ -188,26 +188,21 @@ def _numbered(axes: Any, unit: Ints) -> Any:
 def _protected(walk: Labelling) -> tuple[tuple[str, str], ...]:
     """Layers some of whose channels must stay, each with the first reason found."""
     classes = walk.book.classes()
-    found: dict[str, str] = {}
+    found = dict(walk.book.protected)
     for slot, role in walk.book.roles.items():
         if role != "producer":
             continue
         start, size = walk.book.starts[slot]
         for c in np.unique(classes.of[start : start + size]).tolist():
             if c in classes.reasons:
-                found.setdefault(_layer(slot.tensor), classes.reasons[c])
+                found.setdefault(layer_of(slot.tensor), classes.reasons[c])
     return tuple(found.items())
 
 
 def _name(members: tuple[Member, ...]) -> str:
     """The group's first producer, else whatever it reaches first."""
-    return _layer(next((m for m in members if m.role == "producer"), members[0]).tensor)
+    return layer_of(next((m for m in members if m.role == "producer"), members[0]).tensor)
 
 
 def _layers(members: Iterable[Member]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_layer(m.tensor) for m in members))
-
-
-def _layer(tensor: str) -> str:
-    """The layer's name: the parameter's, without its last part."""
-    return tensor.rpartition(".")[0] or tensor
+    return tuple(dict.fromkeys(layer_of(m.tensor) for m in members))

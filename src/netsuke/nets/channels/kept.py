@@ -51,15 +51,19 @@ class _Sum:
     def is_whole(self, name: str, dim: int) -> bool:
         return bool(self._stays[self.units(name)[dim]].all())
 
+    def picked(self, x: Node, dim: int, like: Node) -> Node:
+        """What stays of a tensor along one dimension. like: the tensor before anything was picked."""
+        stays = self._stays[self._axes[like.name][dim]]
+        if stays.all():
+            return x
+        with self.node.graph.inserting_before(self.node):
+            return self.node.graph.call_function(
+                pick, (x, dim, tuple(np.flatnonzero(stays).tolist()))
+            )
+
     def pick(self, name: str, dim: int) -> None:
         """Give the node only what stays of an argument."""
-        if self.is_whole(name, dim):
-            return
-        with self.node.graph.inserting_before(self.node):
-            picked = self.node.graph.call_function(
-                pick, (self.given[name], dim, self.kept(name, dim))
-            )
-        self.set(name, picked)
+        self.set(name, self.picked(self.given[name], dim, self.given[name]))
 
     def set(self, name: str, value: Any) -> None:
         self.given[name] = value
@@ -112,6 +116,18 @@ def _product(at: _Sum) -> None:
     if len(at.units(first)) > 1 and len(at.units(second)) > 1:
         at.pick(first, len(at.units(first)) - 1)
         at.pick(second, len(at.units(second)) - 2)
+
+
+def _einsum(at: _Sum) -> None:
+    terms, _, made = at.given["equation"].replace(" ", "").partition("->")
+    if not made or "." in terms:
+        return  # no rule follows these
+    given = list(at.given["tensors"])
+    for i, (whole, term) in enumerate(zip(given, terms.split(","), strict=True)):
+        for dim, letter in enumerate(term):
+            if letter not in made:  # summed over
+                given[i] = at.picked(given[i], dim, whole)
+    at.set("tensors", given)
 
 
 def pick(x: Tensor, dim: int, kept: Kept) -> Tensor:
@@ -170,5 +186,6 @@ REWRITES: dict[str, Callable[[_Sum], None]] = {
     "group_norm": _groups,
     **dict.fromkeys(REDUCTIONS, _reduction),
     "scaled_dot_product_attention": _attention,
+    "einsum": _einsum,
     **dict.fromkeys(("matmul", "mm", "bmm", "addmm", "baddbmm"), _product),
 }

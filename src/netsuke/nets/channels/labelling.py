@@ -11,6 +11,7 @@ from torch.fx.node import map_arg
 from netsuke.nets.calls import Call
 from netsuke.nets.channels.labels import Axes, Book, fixed, fixed_axes
 from netsuke.nets.channels.movement import Movement
+from netsuke.nets.graph import is_training
 
 SplitKey = tuple[int, ...]
 
@@ -56,8 +57,17 @@ Rule = Callable[[Labelling, Call], Any]
 
 def unknown(walk: Labelling, call: Call) -> Any:
     """What we do not know may mix anything with anything."""
-    walk.lock(call, f"unknown operation {call.where}")
+    reason = f"unknown operation {call.where}"
+    walk.lock(call, reason)
+    for node in call.node.all_input_nodes:
+        if node.op == "get_attr" and not is_training(node):
+            walk.book.protected.setdefault(layer_of(str(node.target)), reason)
     return fixed_like(call.result)
+
+
+def layer_of(tensor: str) -> str:
+    """A parameter's layer: its name, without the last part."""
+    return tensor.rpartition(".")[0] or tensor
 
 
 def broadcast(walk: Labelling, inputs: list[Axes], shape: tuple[int, ...], where: str) -> Axes:

@@ -39,12 +39,14 @@ class Book:
     """Hands out labels and remembers what was joined, locked and used how.
 
     starts: the first label and the size of each parameter dimension, in order of use.
-    roles: slots that make ("producer") or take in ("consumer") channels.
+    roles: slots that make ("producer") or take in ("consumer") channels. protected: layers which no
+    rule can follow into, and why.
     """
 
     count: int = 1
     starts: dict[Slot, tuple[int, int]] = field(default_factory=dict)
     roles: dict[Slot, str] = field(default_factory=dict)
+    protected: dict[str, str] = field(default_factory=dict)
     _joined: list[tuple[Ints, Ints]] = field(default_factory=list)
     _locked: list[tuple[Ints, str]] = field(default_factory=list)
 

@@ -9,6 +9,7 @@ from netsuke.nets.channels.labelling import Labelling, unknown
 from netsuke.nets.channels.labels import Axes, Ints, fixed
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
+CELLS = {"lstm_cell": 4, "gru_cell": 3, "rnn_tanh_cell": 1, "rnn_relu_cell": 1}
 
 
 def recurrent(walk: Labelling, call: Call) -> Any:
@@ -41,6 +42,18 @@ def recurrent(walk: Labelling, call: Call) -> Any:
     return [(*around, features), *(ends for _ in states)]
 
 
+def recurrent_cell(walk: Labelling, call: Call) -> Any:
+    """One step of one layer."""
+    features, states = walk.of(call, "input"), walk.of(call, "hx")
+    names = ("w_ih", "w_hh", "b_ih", "b_hh")
+    params = [p for p in (walk.of(call, n) for n in names) if p is not None]
+    hidden = _cell(walk, call, features[-1], params)
+    for state in states if isinstance(states, list) else [states]:
+        hidden = walk.book.join(hidden, state[-1], call.where)
+    out = (*features[:-1], hidden)
+    return [out, out] if isinstance(call.result, tuple) else out
+
+
 def _cell(walk: Labelling, call: Call, features: Ints, params: list[Axes]) -> Ints:
     """Weights of the input (gates · hidden, features), of the state (gates · hidden, hidden), biases."""
     of_input, of_state = params[:2]
@@ -49,6 +62,6 @@ def _cell(walk: Labelling, call: Call, features: Ints, params: list[Axes]) -> In
     walk.book.join(features, of_input[1], call.where)
     for tensor in params:
         walk.book.role(tensor[0], "producer")
-        for gate in np.split(tensor[0], GATES[call.kind]):
+        for gate in np.split(tensor[0], (GATES | CELLS)[call.kind]):
             walk.book.join(of_state[1], gate, call.where)
     return of_state[1]

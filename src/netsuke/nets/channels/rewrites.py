@@ -60,13 +60,16 @@ def _sizes(edit: Edit) -> None:
 
 
 def _unflatten(edit: Edit) -> None:
-    dim, sizes = edit.get("dim") % len(edit.out), edit.get("sizes")
+    sizes = edit.get("sizes")
+    dim = edit.get("dim") % (len(edit.out) - len(sizes) + 1)
     made = edit.out[dim : dim + len(sizes)]
     edit.set(sizes=[_size(edit, s, u) for s, u in zip(sizes, made, strict=True)])
 
 
 def _size(edit: Edit, size: Any, units: Ints) -> Any:
-    return edit.count(units) if isinstance(size, int) and size >= 0 else size
+    if isinstance(size, Node):  # of which units leave: heads folded into the batch
+        return -1 if (units >= 0).any() else size
+    return edit.count(units) if size >= 0 else size
 
 
 def _slice(edit: Edit) -> None:

@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.fx import Node
 
 from netsuke.nets.calls import Call
-from netsuke.nets.channels.contractions import attention, convolution, linear, matmul
+from netsuke.nets.channels.contractions import attention, convolution, einsum, linear, matmul
 from netsuke.nets.channels.labelling import Labelling, Rule, broadcast, fixed_like, flat, unknown
 from netsuke.nets.channels.labels import Axes, any_label, fixed
 from netsuke.nets.channels.movement import Movement, follow, observe
 from netsuke.nets.channels.norms import normalized, over_features, over_groups, reduced
-from netsuke.nets.channels.recurrent import GATES, recurrent
+from netsuke.nets.channels.recurrent import CELLS, GATES, recurrent, recurrent_cell
+from netsuke.nets.graph import op
 
 
 def label(walk: Labelling, call: Call) -> Any:
@@ -77,8 +78,11 @@ def movement(walk: Labelling, call: Call) -> Any:
     if call.node not in walk.moves:
         walk.moves[call.node] = _observed(call, names)
 
+    batch = [d for d, size in enumerate(_sizes(call)) if _is_batch(size)]
+
     def choose(varying: list[int]) -> int:
         shape = walk.moves[call.node][0].source.shape
+        varying = [d for d in varying if d not in batch] or varying
         key = tuple(shape[d] for d in varying)
         walk.splits[key] = len(varying)
         return varying[walk.choices.get(key, -1 if walk.narrow else 0)]
@@ -107,13 +111,27 @@ def _observed(call: Call, names: list[str]) -> list[Movement]:
 
 
 def _lock_symbolic(walk: Labelling, call: Call, axes: Axes) -> None:
-    """A size that follows the batch cannot be rewritten, so the labels on it must stay."""
-    for key in ("size", "shape", "sizes"):
+    """A size that follows the batch cannot be rewritten, so the labels on it must stay; but one that is
+    a multiple of it (heads folded into the batch) can be left to be inferred."""
+    sizes = _sizes(call)
+    folded = [s for s in sizes if isinstance(s, Node) and not _is_batch(s)]
+    inferred = len(folded) == 1 and -1 not in sizes and call.kind in ("view", "reshape")
+    for size, labels in zip(sizes, axes, strict=False):
+        if isinstance(size, Node) and (_is_batch(size) or not inferred):
+            walk.book.lock(labels, f"a size that depends on the batch in {call.where}")
+
+
+def _sizes(call: Call) -> list[Any]:
+    """The sizes a movement asks for, one a dimension; none where it asks for no shape."""
+    for key in ("size", "shape"):
         sizes = call.raw.get(key)
-        if isinstance(sizes, list | tuple) and len(sizes) == len(axes):
-            for size, labels in zip(sizes, axes, strict=True):
-                if isinstance(size, Node):
-                    walk.book.lock(labels, f"a size that depends on the batch in {call.where}")
+        if isinstance(sizes, list | tuple) and len(sizes) == len(call.result.shape):
+            return list(sizes)
+    return []
+
+
+def _is_batch(size: Any) -> bool:
+    return isinstance(size, Node) and op(size) == "sym_size"
 
 
 def strided(walk: Labelling, call: Call) -> Any:
@@ -211,7 +229,7 @@ RULES: dict[str, Rule] = {
     "placeholder": placeholder, "get_attr": get_attr, "output": output, "getitem": getitem,
     "linear": linear, "scaled_dot_product_attention": attention, "embedding": embedding,
     "glu": gated, "prelu": parametric, "quantize": quantized, "slice": strided, "roll": rolled,
-    "group_norm": over_groups, "index": indexed,
+    "group_norm": over_groups, "index": indexed, "einsum": einsum,
 }  # fmt: skip
 
 _FAMILIES: tuple[tuple[Rule, str], ...] = (
@@ -221,6 +239,7 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (over_features, "layer_norm rms_norm"),
     (reduced, "mean sum amax amin prod var std logsumexp softmax log_softmax _softmax linalg_vector_norm"),
     (recurrent, " ".join(GATES)),
+    (recurrent_cell, " ".join(CELLS)),
     (pooled, "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d "
              "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
              "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"),
@@ -230,7 +249,7 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
                "pixel_unshuffle channel_shuffle repeat_interleave tile"),
     (carried, "dropout feature_dropout alpha_dropout to type_as _to_copy clone contiguous detach alias "
               "lift_fresh_copy zeros_like ones_like full_like"),
-    (pointwise, "relu6 hardswish expand_as masked_fill rsub log_sigmoid __and__ __or__"),
+    (pointwise, "where relu6 hardswish expand_as masked_fill rsub log_sigmoid __and__ __or__"),
     (created, "zeros ones full new_zeros new_ones new_full"),
 )  # fmt: skip
 RULES.update({name: rule for rule, names in _FAMILIES for name in names.split()})

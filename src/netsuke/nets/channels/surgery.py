@@ -121,6 +121,10 @@ def _close(given: Tensor, expected: Tensor) -> bool:
         return False
     if not given.is_floating_point():
         return bool(torch.equal(given, expected))
+    far = expected.isinf()  # such as the logarithm of a distance of 0
+    if not torch.equal(given[far], expected[far]):
+        return False
+    given, expected = given[~far], expected[~far]
     if not expected.numel():
         return True
     scale = expected.abs().max().item()

@@ -52,6 +52,10 @@ def _matmul(b: Builder, o: Operation) -> ir.Value:
     return b("MatMul", o["self"], o[other])
 
 
+def _einsum(b: Builder, o: Operation) -> ir.Value:
+    return b("Einsum", *o["tensors"], equation=o["equation"])
+
+
 def _addmm(b: Builder, o: Operation) -> ir.Value:
     return b(
         "Gemm", o["mat1"], o["mat2"], o["self"], alpha=float(o["alpha"]), beta=float(o["beta"])
@@ -226,6 +230,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     "linear": _linear,
     **dict.fromkeys(("matmul", "bmm"), _matmul),
     "addmm": _addmm,
+    "einsum": _einsum,
     "scaled_dot_product_attention": _attention,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
