@@ -232,8 +232,8 @@ def _quantiles() -> Tensor:
 
 def codebook(values: Tensor, bits: int, counts: Tensor | None = None) -> Tensor:
     """2^bits levels by k-means from two starts, evenly over the range and over the values; the
-    better one. Where values are exactly zero one level is, and the others are of the rest: what was
-    pruned stays so.
+    better one. Where values are exactly zero one level is, so that what was pruned stays so: a level
+    of its own, or the nearest one moved there, whichever is better.
 
     counts: how often each value is there; None for once.
     """
@@ -241,8 +241,11 @@ def codebook(values: Tensor, bits: int, counts: Tensor | None = None) -> Tensor:
     often = torch.ones_like(ordered) if counts is None else counts.flatten()[order]
     pruned = ordered == 0
     if bool(pruned.any()) and not bool(pruned.all()):
-        found = _best_levels(ordered[~pruned], often[~pruned], 2**bits - 1)
-        return torch.cat((found, torch.zeros(1))).sort().values
+        own = _best_levels(ordered[~pruned], often[~pruned], 2**bits - 1)
+        moved = _best_levels(ordered, often, 2**bits)
+        moved[moved.abs().argmin()] = 0.0
+        both = (torch.cat((own, torch.zeros(1))).sort().values, moved)
+        return min(both, key=lambda levels: _square_error(ordered, often, levels.double()))
     return _best_levels(ordered, often, 2**bits)
 
 
