@@ -81,7 +81,7 @@ def _files(bench: Bench) -> dict[str, Path]:
         f", {PRUNED:.0%} pruned": _pruned(network(bench, RESNET56)),
     }
     for kind, net in nets.items():
-        for name, recipe in RECIPES.items():
+        for name, recipe in list(RECIPES.items())[: bench.count(len(RECIPES), 1)]:
             say(f"quantizing ResNet-56, {name}{kind}")
             key = f"packer-{name}{'-pruned' if kind else ''}"
             found[f"ResNet-56, {name}{kind}"] = apply(bench, net, (recipe, images), key).path

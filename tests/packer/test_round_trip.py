@@ -92,11 +92,42 @@ def test_levels_with_a_scale_for_each_channel_take_their_bits(tmp_path: Path) ->
     scales = rng.uniform(0.01, 1, (64, 1, 1, 1))
     values = (rng.integers(-7, 8, (64, 48, 3, 3)) * scales).astype(np.float32)
     path = models.saved(tmp_path / "w.onnx", models.tensor(values))
-    assert round_trip(path) == {"w": "rows"}
+    assert round_trip(path) == {"w": "scaled"}
     assert (
         path.with_suffix(".nsk").stat().st_size
         <= values.size * 4 / 8 + 64 * (2 + 16 * 4) + OVERHEAD
     )
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    entries=st.integers(1, 31), rows=st.integers(2, 60), kept=st.floats(0.02, 1), seed=st.integers(0, 99)
+)  # fmt: skip
+def test_a_codebook_times_a_scale_a_row_comes_back(
+    entries: int, rows: int, kept: float, seed: int, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(seed)
+    book = rng.normal(size=entries).astype(np.float32)
+    values = rng.choice(book, (rows, 90)) * rng.uniform(0.1, 9, (rows, 1)).astype(np.float32)
+    values = np.where(rng.random(values.shape) < kept, values, np.float32(0))
+    round_trip(models.saved(tmp_path / "w.onnx", models.tensor(values)))
+
+
+def test_a_pruned_codebook_times_a_scale_a_row_takes_its_codes(tmp_path: Path) -> None:
+    """A scale costs four bytes a row and a corrected entry less than one; zeros their entropy."""
+    rng = np.random.default_rng(0)
+    book, shape = rng.normal(size=7).astype(np.float32), (300, 784)
+    values = rng.choice(book, shape) * rng.uniform(0.1, 9, (300, 1)).astype(np.float32)
+    there = rng.random(shape) < 0.05
+    path = models.saved(tmp_path / "w.onnx", models.tensor(np.where(there, values, np.float32(0))))
+    assert round_trip(path) == {"w": "scaled"}
+    bits = there.size * (
+        -0.05 * math.log2(0.05) - 0.95 * math.log2(0.95)
+    ) + there.sum() * math.log2(7)
+    most = bits / 8 * 1.02 + 300 * 4 + 300 * 7 + OVERHEAD
+    assert path.with_suffix(".nsk").stat().st_size <= most
 
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
