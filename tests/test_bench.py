@@ -395,3 +395,14 @@ def test_a_demo_that_fails_is_unknown_and_says_why(tmp_path: Path) -> None:
     assert seconds is None
     assert record is None
     assert "make demo exited 2 with 0 runs" in note
+
+
+def test_predictions_are_corrected_between_references() -> None:
+    from bench._latency_table import Found, _between
+
+    # the whole, the narrowest, one to predict, the middle: measured at twice what is predicted
+    assert _between([8.0, 1.0, 3.0, 4.0], [16.0, 2.0, 0.0, 8.0]) == pytest.approx([6.0])
+    assert _between([8.0, 1.0, 2.0, 4.0], [8.0, 1.0, 0.0, 16.0]) == pytest.approx([4.0])
+    found = Found(predicted=[1.1, 2.0, 4.2], estimated=[], measured=[1.0, 2.0, 4.0], kernels=1)
+    assert found.error(found.predicted) == pytest.approx(5.0)
+    assert (found.rank, found.span) == (pytest.approx(1.0), 4.0)
