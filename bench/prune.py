@@ -37,6 +37,13 @@ def figure_5(bench: Bench) -> Figure:
     return combined(bench)
 
 
+def figure_7(bench: Bench) -> Figure:
+    """Predicted against measured time of random prunings."""
+    from bench._latency_table import latency
+
+    return latency(bench)
+
+
 def figure_8(bench: Bench) -> Figure:
     """The stored form at the entropy of its weights, and how fast it is made and read."""
     from bench._packer import packer

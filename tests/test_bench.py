@@ -410,3 +410,14 @@ def test_the_lenets_are_those_of_deep_compression(name: str, weights: int) -> No
 def test_the_lenets_recipes_prune_then_cluster(name: str) -> None:
     recipe = read_recipe((ROOT / "recipes" / f"{name}.toml").read_text("utf8"))
     assert [p.name for p in recipe] == ["prune.weights", "quantize.codebook"]
+
+
+def test_predictions_are_corrected_between_references() -> None:
+    from bench._latency_table import Found, _between
+
+    # the whole, the narrowest, one to predict, the middle: measured at twice what is predicted
+    assert _between([8.0, 1.0, 3.0, 4.0], [16.0, 2.0, 0.0, 8.0]) == pytest.approx([6.0])
+    assert _between([8.0, 1.0, 2.0, 4.0], [8.0, 1.0, 0.0, 16.0]) == pytest.approx([4.0])
+    found = Found(predicted=[1.1, 2.0, 4.2], estimated=[], measured=[1.0, 2.0, 4.0], kernels=1)
+    assert found.error(found.predicted) == pytest.approx(5.0)
+    assert (found.rank, found.span) == (pytest.approx(1.0), 4.0)

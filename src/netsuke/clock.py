@@ -1,11 +1,14 @@
-"""The goal's clock: seconds of a model on the device, asked for by passes that carve by time."""
+"""The goal's clock: seconds of a model, and of single kernels, on the device; for passes that carve by time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
+from netsuke.core.kernels import Kernel, kernel_of, seconds
+from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import model_seconds
+from netsuke.core.runtime import Runtime
 from netsuke.workbench import State, Workbench
 
 
@@ -50,3 +53,37 @@ class RecordedClock:
                 "replay: a pass asked the clock more often than when it was recorded"
             )
         return self._left.pop(0)
+
+
+class LiveKernels:
+    """The device's table of kernel widths, taken as it is asked for: each kernel is measured once.
+
+    ``readings`` keeps what was measured, by the kernels' names.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.readings: dict[str, float | None] = {}
+
+    def __call__(self, layer: Layer) -> float | None:
+        kernel = kernel_of(layer)
+        return None if kernel is None else seconds(kernel, self._measured)
+
+    def _measured(self, kernel: Kernel) -> float | None:
+        name = str(kernel)
+        if name not in self.readings:
+            self.readings[name] = self._runtime.kernel_seconds(kernel)
+        return self.readings[name]
+
+
+class RecordedKernels:
+    """A table that was recorded."""
+
+    def __init__(self, readings: Mapping[str, float | None]) -> None:
+        self._readings = readings
+
+    def __call__(self, layer: Layer) -> float | None:
+        kernel = kernel_of(layer)
+        if kernel is None:
+            return None
+        return seconds(kernel, lambda each: self._readings.get(str(each)))

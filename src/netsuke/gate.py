@@ -5,12 +5,12 @@ that harms is undone, and the pass's remedies are tried, cheapest first. Every t
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netsuke.checks.harm import Harm, costs_quality
-from netsuke.clock import LiveClock
+from netsuke.clock import LiveClock, LiveKernels
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.passes import Pass
@@ -24,7 +24,7 @@ class Trial:
     """One pass tried: ``outcome`` is kept, undone or refused.
 
     state: where it led, None where refused. remedy: tried because what came before was undone.
-    clock: the readings the pass took of the goal's clock.
+    clock, kernels: the readings the pass took of the goal's clock, and of single kernels by name.
     """
 
     tried: Pass
@@ -34,6 +34,7 @@ class Trial:
     state: State | None = None
     remedy: bool = False
     clock: tuple[float, ...] = ()
+    kernels: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The step's entry in the run's record."""
@@ -52,6 +53,7 @@ class Trial:
             "layers": None if layers is None else [layer.to_dict() for layer in layers],
             "remedy": self.remedy,
             "clock": list(self.clock),
+            "kernels": dict(self.kernels),
         }
 
 
@@ -60,6 +62,8 @@ class Gate:
 
     def __init__(self, bench: Workbench, original: State) -> None:
         self._bench, self._original = bench, original
+        # Kernels are timed here, so a table is the device's where the device is this machine.
+        self._kernels = LiveKernels(bench.runtime) if bench.goal.device.measured else None
 
     def step(self, state: State, wanted: Pass) -> Iterator[Trial]:
         """Try the pass, then while quality is what it lost too much of, its remedies until one is
@@ -78,7 +82,7 @@ class Gate:
     def _try(self, state: State, candidate: Pass) -> Trial:
         start = time.monotonic()
         clock = LiveClock(self._bench, self._original)
-        goal = replace(self._bench.goal, clock=clock)
+        goal = replace(self._bench.goal, clock=clock, kernels=self._kernels)
         refusal = candidate.refuse(state.model, goal)
         if refusal is not None:
             seconds = time.monotonic() - start
@@ -97,6 +101,7 @@ class Gate:
             seconds=time.monotonic() - start,
             state=after,
             clock=tuple(clock.readings),
+            kernels=dict(self._kernels.readings) if self._kernels else {},
         )
 
     def _evidence(self, after: State, before: State) -> tuple[Evidence, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netsuke.clock import RecordedClock
+from netsuke.clock import RecordedClock, RecordedKernels
 from netsuke.core.budget import Budget
 from netsuke.core.data import Array, Stream
 from netsuke.core.device import recorded_device
@@ -83,7 +83,8 @@ def redone(model: Model, record: Mapping[str, Any], goal: Goal) -> Model:
     """The steps that led to a run's final state, done again with its choices."""
     for step in record["steps"]:
         if step["final"]:
-            carving = replace(goal, clock=RecordedClock(step["clock"]))
+            clock, kernels = step["clock"], step.get("kernels", {})
+            carving = replace(goal, clock=RecordedClock(clock), kernels=RecordedKernels(kernels))
             model = make_pass(step["name"], step["settings"]).apply(model, carving)
     return model
 

@@ -135,6 +135,7 @@ def _manifest(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
                 "settings": s["settings"],
                 "summary": s["summary"],
                 "clock": s["clock"],
+                "kernels": s.get("kernels", {}),
             }
             for s in record["steps"]
             if s["final"]

@@ -115,6 +115,17 @@ def test_prices_are_those_of_the_network_once_cut():
     assert Prices(model, known.groups, device, "macs")(keep, ()) == totals(layers(made)).macs
 
 
+def test_a_table_of_kernels_prices_what_it_has():
+    model, known = small(), groups(small())
+    plain, none, table = (
+        Prices(model, known, DEVICE, "seconds", kernels)({}, ())
+        for kernels in (None, lambda _: None, lambda layer: 1.0 if layer.op == "conv2d" else None)
+    )
+    assert plain == none
+    convolutions = sum(op(n) == "conv2d" for n in model.network.graph.nodes)
+    assert convolutions < table < convolutions + plain
+
+
 def test_damage_is_how_far_the_outputs_move():
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
     with torch.no_grad():

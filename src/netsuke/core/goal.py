@@ -6,11 +6,13 @@ from typing import TypeVar
 
 from netsuke.core.budget import Budget
 from netsuke.core.device import Device
+from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.task import Splits
 
 T = TypeVar("T")
 Clock = Callable[[Model], float]
+Kernels = Callable[[Layer], float | None]
 Track = Callable[[Iterable[T], str], Iterator[T]]
 
 
@@ -25,7 +27,8 @@ class Goal:
 
     seed: of everything random. clock: seconds of one call of a model on the device, batch 1, one
     thread; measured where the device is this machine, else estimated. None where nothing can be
-    timed. track: wraps an iterable to show progress, ``for x in goal.track(xs, "calibrating")``.
+    timed. kernels: seconds of one of its layers, from a table of single kernels taken on the device;
+    None, or None for a layer, where it has no such. track: wraps an iterable to show progress, ``for x in goal.track(xs, "calibrating")``.
     """
 
     data: Splits
@@ -33,4 +36,5 @@ class Goal:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     clock: Clock | None = field(default=None, compare=False)
+    kernels: Kernels | None = field(default=None, compare=False)
     track: Callable[[Iterable[T], str], Iterator[T]] = field(default=silent, compare=False)

@@ -14,9 +14,10 @@ from netsuke.core.data import Array
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import beside
+from netsuke.core.kernels import Kernel
 from netsuke.core.model import Model
 from netsuke.core.runtime import Runtime, Session
-from netsuke.runtimes import _widths
+from netsuke.runtimes import _kernels, _widths
 from netsuke.runtimes._widths import Widths
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class OnnxRuntime(Runtime):
         session = _session(path, _options(1))
         inputs = tuple((i.name, _type(path, i), _shape(i.shape)) for i in session.get_inputs())
         return Artifact(path=path, runtime=self.name, sha256=sha256(path), inputs=inputs)
+
+    def kernel_seconds(self, kernel: Kernel) -> float | None:
+        """CPU seconds of one call of a layer, measured in files of a few of it."""
+        path = Path(str(kernel))
+        return _kernels.kernel_seconds(kernel, lambda made: _loaded(path, made, _options(1)))
 
 
 @dataclass(frozen=True)

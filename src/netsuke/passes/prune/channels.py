@@ -157,7 +157,9 @@ class Channels(RetrainedPass):
         found = parts(model)
         self._check_names(found)
         costs: tuple[Cost, ...] = (self.cost, "parameters")
-        prices = tuple(Prices(model, found.groups, goal.device, cost) for cost in costs)
+        prices = tuple(
+            Prices(model, found.groups, goal.device, cost, goal.kernels) for cost in costs
+        )
         allowed = found.branches if self.branches and self.scope == "global" else ()
         every = Space(found, (*found.groups, *allowed), prices)
         movable = [p for p in every.free if not self._is_protected(p)]

@@ -93,7 +93,7 @@ class LowRank(RetrainedPass):
         wanted: tuple[Form, ...] = ("channel", "spatial")
         if self.form != "best":
             wanted = (self.form,)
-        market = Market(model, goal.device, self.cost, wanted)
+        market = Market(model, goal, self.cost, wanted)
         for name in self.protect:
             kept = [n for n in market.nodes if n == name or n.startswith(f"{name}.")]
             if not kept:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from netsuke.core.device import Device
+from netsuke.core.goal import Kernels
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import layer_seconds
@@ -27,12 +28,16 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True, eq=False)
 class Prices:
     """Prices of a model's states: seconds on the device, MACs, parameter elements, or the bytes that the
-    weights will take in the exported file."""
+    weights will take in the exported file.
+
+    kernels: the device's table of single kernels; what it does not have is estimated.
+    """
 
     model: Model
     known: Groups
     device: Device
     cost: Cost
+    kernels: Kernels | None = None
 
     def __call__(self, keep: Keep, leaving: Iterable[Branch]) -> float:
         gone = {name for b in leaving for name in (*b.nodes, b.add)}
@@ -70,11 +75,17 @@ class Prices:
         if not op(node) or not shapes[node.name]:
             return 0
         work = macs(node, shapes, shapes[node.name]) / len(self.model.example[0])
-        return (
-            work
-            if self.cost == "macs"
-            else layer_seconds(self._layer(node, shapes, work), self.device)
-        )
+        if self.cost == "macs":
+            return work
+        layer = self._layer(node, shapes, work)
+        if layer not in self._seconds:
+            self._seconds[layer] = seconds_of(layer, self.device, self.kernels)
+        return self._seconds[layer]
+
+    @cached_property
+    def _seconds(self) -> dict[Layer, float]:
+        """What layers were found to take."""
+        return {}
 
     def _layer(self, node: Node, shapes: dict[str, Shape], work: float) -> Layer:
         """The node as a layer. Batch dimensions are the example's; what has none is a constant."""
@@ -95,6 +106,12 @@ class Prices:
             weights=sum(math.prod(shapes[n.name]) for n in weights),
             channels=channels, groups=groups,
         )  # fmt: skip
+
+
+def seconds_of(layer: Layer, device: Device, kernels: Kernels | None) -> float:
+    """By the device's table where it has the layer's kernel, else estimated."""
+    measured = None if kernels is None else kernels(layer)
+    return layer_seconds(layer, device) if measured is None else measured
 
 
 def _bytes_each(network: GraphModule, node: Node, tensor: nn.Parameter) -> float:

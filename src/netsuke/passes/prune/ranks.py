@@ -7,17 +7,16 @@ from math import prod
 
 from torch.fx import GraphModule, Node
 
-from netsuke.core.device import Device
+from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
-from netsuke.core.roofline import layer_seconds
 from netsuke.nets.costs import layers as layers_of
 from netsuke.nets.graph import op, shapes
 from netsuke.nets.lowrank.forms import Form, forms, full_rank
 from netsuke.nets.lowrank.forms import shapes as factor_shapes
 from netsuke.nets.lowrank.split import divisible
 from netsuke.nets.moments import weight_of
-from netsuke.passes.prune.prices import Cost
+from netsuke.passes.prune.prices import Cost, seconds_of
 
 LEVELS = 8
 """A layer's ranks go down in about this many steps."""
@@ -47,8 +46,8 @@ class Market:
     whole: the network's cost. options: by layer, those that save anything.
     """
 
-    def __init__(self, model: Model, device: Device, cost: Cost, wanted: Iterable[Form]) -> None:
-        self._device, self._cost = device, cost
+    def __init__(self, model: Model, goal: Goal, cost: Cost, wanted: Iterable[Form]) -> None:
+        self._device, self._kernels, self._cost = goal.device, goal.kernels, cost
         self.nodes: dict[str, Node] = divisible(model.network)
         self._known = shapes(model.network, tuple(x[:1] for x in model.example))
         self.whole = sum(self._price(layer) for layer in layers_of(model))
@@ -118,7 +117,7 @@ class Market:
 
     def _price(self, layer: Layer) -> float:
         if self._cost == "seconds":
-            return layer_seconds(layer, self._device)
+            return seconds_of(layer, self._device, self._kernels)
         each = {"macs": layer.macs, "parameters": layer.weights}
         return float(each.get(self._cost, layer.weights * layer.weight_bits / 8))
 
