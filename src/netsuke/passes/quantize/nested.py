@@ -86,7 +86,7 @@ class Nested(TrainedPass):
             summary=f"{self.all_widths} bits in one, epoch {trained.best} of {self.epochs}",
             notes=(
                 *self._scores(network, goal),
-                "mean over widths on validation, by epoch from 0: "
+                "worst width on validation, by epoch from 0: "
                 + ", ".join(f"{s:.4g}" for s in trained.scores),
                 *trained.notes,
                 *(f"float: {layer} has no integer kernel" for layer in left_float(network)),
