@@ -23,8 +23,6 @@ SPLITS = (6, 3, 12)
 """Numbers of contexts that are tried; the last where there are many symbols."""
 HALF_A_UNIT = 0.09
 """Half a natural unit of information, in bytes."""
-
-
 WORTH = 0.995
 """Contexts take time: they have to save this much."""
 
@@ -65,20 +63,6 @@ def choose(symbols: Array, counts: Array, shape: tuple[int, ...]) -> Plan:
                 best, least = plans[costs[1] < costs[0]], min(costs)
             elif min(costs) > 1:
                 break
-    return best
-    for kind in fitting(shape, count):
-        whole = layout(kind, shape, count)
-        part, ordered = _sample(arranged(symbols, whole), whole)
-        known = list(means(ordered, part, magnitudes(centre, len(counts))))
-        scale = count / len(ordered)
-        alone = _cost(np.bincount(ordered, minlength=len(counts))[None], scale)
-        for edges in _edges(np.concatenate(known[1:]) if known[1:] else known[0]):
-            for first in (len(edges) // 2, len(edges) + 1):
-                plan = Plan(whole, edges, first, centre)
-                contexts = contexts_of(known, part, plan.buckets(len(counts)))
-                cost = _cost(by_context(ordered, contexts, len(counts)), scale) / alone
-                if cost < least:
-                    best, least = plan, cost
     return best
 
 
