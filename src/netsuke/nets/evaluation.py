@@ -36,11 +36,17 @@ def evaluate(
 @contextmanager
 def evaluating(network: GraphModule) -> Iterator[None]:
     """Eval mode without gradients, put back afterwards."""
+    with in_eval_mode(network), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def in_eval_mode(network: GraphModule) -> Iterator[None]:
+    """Eval mode, put back afterwards; gradients may be taken inside."""
     mode = network.training
     network.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         network.train(mode)
 

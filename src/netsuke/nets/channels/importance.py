@@ -1,7 +1,7 @@
 """How much each unit of a channel group matters: what every criterion of it shares."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -43,12 +43,28 @@ def per_unit(group: Group, member: Member, values: Tensor) -> Scores:
     return scores
 
 
+def totals(group: Group, parts: Iterable[tuple[Member, Tensor]]) -> Scores:
+    """``per_unit`` summed over several tensors; zeros where there is none."""
+    scores = np.zeros(group.units)
+    for member, values in parts:
+        scores += per_unit(group, member, values)
+    return scores
+
+
 def weights(network: GraphModule, group: Group, role: Role) -> Iterator[tuple[Member, Tensor]]:
     """The tensors that make a group's units ("producer") or take them in ("consumer")."""
     for member in group.members:
         tensor = tensor_of(network, member.tensor)
         if member.role == role and tensor is not None:
             yield member, tensor.detach()
+
+
+def slopes(network: GraphModule, group: Group) -> Iterator[tuple[Member, Tensor]]:
+    """Weight × gradient of the tensors that take a group's units in, where there is a gradient."""
+    for member in group.members:
+        tensor = tensor_of(network, member.tensor)
+        if member.role == "consumer" and tensor is not None and tensor.grad is not None:
+            yield member, tensor.detach() * tensor.grad
 
 
 def makers(network: GraphModule, group: Group) -> list[tuple[Member, Tensor]]:

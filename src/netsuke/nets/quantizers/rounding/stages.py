@@ -1,12 +1,12 @@
 """A network and what it was, replayed layer by layer, each layer shown rows to be solved on."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from netsuke.nets.evaluation import in_eval_mode
 from netsuke.nets.graph import tensor_of
 from netsuke.nets.quantizers.rounding.replay import Replay
 from netsuke.nets.quantizers.rounding.rows import groups_of, positions, rows
@@ -34,7 +34,7 @@ def layer_by_layer(
     """
     stages = list(_stages(network, layers))
     size = sum(p.nbytes for p in network.parameters())
-    with torch.no_grad(), _evaluating(network):
+    with torch.no_grad(), in_eval_mode(network):
         replay = Replay(network, batches, [s[0] for s in stages], max(KEPT - size // 3, size // 3))
         for stage in stages:
             replay.advance(stage[0])
@@ -44,17 +44,6 @@ def layer_by_layer(
                 release()
                 solve(layer, *seen.of(layer))
     return replay.samples
-
-
-@contextmanager
-def _evaluating(network: GraphModule) -> Iterator[None]:
-    """Eval mode, put back afterwards; gradients may be taken inside."""
-    mode = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(mode)
 
 
 def _stages(network: GraphModule, layers: Sequence[Node]) -> Iterator[list[Node]]:

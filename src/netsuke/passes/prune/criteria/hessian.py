@@ -7,9 +7,9 @@ import numpy as np
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
-from netsuke.nets.channels.importance import Criterion, Scores, per_unit
-from netsuke.nets.graph import clone, tensor_of
-from netsuke.passes.prune.criteria._answers import surprises
+from netsuke.nets.channels.importance import Criterion, Scores, slopes, totals
+from netsuke.nets.graph import clone
+from netsuke.passes.prune.answers import gradients
 
 
 class Hessian(Criterion):
@@ -25,12 +25,8 @@ class Hessian(Criterion):
     def score(self, model: Model, known: Groups, goal: Goal) -> tuple[Scores, ...]:
         network = clone(model.network).eval()
         scores = tuple(np.zeros(group.units) for group in known.groups)
-        for loss in surprises(network, goal):
-            network.zero_grad(set_to_none=True)
-            loss.backward()
+        for _ in gradients(network, goal):
             for group, total in zip(known.groups, scores, strict=True):
-                for member in group.members:
-                    tensor = tensor_of(network, member.tensor)
-                    if member.role == "consumer" and tensor is not None and tensor.grad is not None:
-                        total += 0.5 * per_unit(group, member, (tensor * tensor.grad) ** 2)
+                found = slopes(network, group)
+                total += 0.5 * totals(group, ((member, slope**2) for member, slope in found))
         return scores

@@ -2,12 +2,10 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
-from netsuke.nets.channels.importance import Criterion, Scores, makers, per_unit
+from netsuke.nets.channels.importance import Criterion, Scores, makers, totals
 
 
 class L1(Criterion):
@@ -20,6 +18,5 @@ class L1(Criterion):
         scores = []
         for group in known.groups:
             found = makers(model.network, group)
-            parts = [per_unit(group, member, tensor.float().abs()) for member, tensor in found]
-            scores.append(np.sum(parts, axis=0) if parts else np.zeros(group.units))
+            scores.append(totals(group, ((member, w.float().abs()) for member, w in found)))
         return tuple(scores)

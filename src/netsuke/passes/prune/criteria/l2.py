@@ -7,7 +7,7 @@ import numpy as np
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
-from netsuke.nets.channels.importance import Criterion, Scores, makers, per_unit
+from netsuke.nets.channels.importance import Criterion, Scores, makers, totals
 
 
 class L2(Criterion):
@@ -23,6 +23,5 @@ class L2(Criterion):
         scores = []
         for group in known.groups:
             found = makers(model.network, group)
-            parts = [per_unit(group, member, tensor.float() ** 2) for member, tensor in found]
-            scores.append(np.sqrt(np.sum(parts, axis=0)) if parts else np.zeros(group.units))
+            scores.append(np.sqrt(totals(group, ((member, w.float() ** 2) for member, w in found))))
         return tuple(scores)

@@ -9,9 +9,9 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
-from netsuke.nets.channels.importance import Criterion, Scores, per_unit
+from netsuke.nets.channels.importance import Criterion, Scores, slopes, totals
 from netsuke.nets.data import batches
-from netsuke.nets.graph import clone, tensor_of
+from netsuke.nets.graph import clone
 from netsuke.nets.training.losses import hard_loss
 
 BATCH, STEPS, RATE = 64, 40, 0.005
@@ -43,10 +43,7 @@ class Movement(Criterion):
                 optimizer.zero_grad(set_to_none=True)
                 loss(network(*inputs), targets).backward()
                 for group, total in zip(known.groups, scores, strict=True):
-                    for member in group.members:
-                        w = tensor_of(network, member.tensor)
-                        if member.role == "consumer" and w is not None and w.grad is not None:
-                            total -= per_unit(group, member, w * w.grad)
+                    total -= totals(group, slopes(network, group))
                 optimizer.step()
                 left -= 1
                 if not left:

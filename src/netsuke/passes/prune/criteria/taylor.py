@@ -7,9 +7,9 @@ import numpy as np
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
-from netsuke.nets.channels.importance import Criterion, Scores, per_unit
-from netsuke.nets.graph import clone, tensor_of
-from netsuke.passes.prune.criteria._answers import surprises
+from netsuke.nets.channels.importance import Criterion, Scores, slopes, totals
+from netsuke.nets.graph import clone
+from netsuke.passes.prune.answers import gradients
 
 
 class Taylor(Criterion):
@@ -26,14 +26,7 @@ class Taylor(Criterion):
     def score(self, model: Model, known: Groups, goal: Goal) -> tuple[Scores, ...]:
         network = clone(model.network).eval()
         scores = tuple(np.zeros(group.units) for group in known.groups)
-        for loss in surprises(network, goal):
-            network.zero_grad(set_to_none=True)
-            loss.backward()
+        for _ in gradients(network, goal):
             for group, total in zip(known.groups, scores, strict=True):
-                slope = np.zeros(group.units)
-                for member in group.members:
-                    tensor = tensor_of(network, member.tensor)
-                    if member.role == "consumer" and tensor is not None and tensor.grad is not None:
-                        slope += per_unit(group, member, tensor * tensor.grad)
-                total += slope**2
+                total += totals(group, slopes(network, group)) ** 2
         return scores

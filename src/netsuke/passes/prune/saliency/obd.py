@@ -11,7 +11,7 @@ from netsuke.core.model import Model
 from netsuke.nets.graph import clone
 from netsuke.nets.sparse.layers import Layer
 from netsuke.nets.sparse.saliency import Saliency
-from netsuke.passes.prune.criteria._answers import surprises
+from netsuke.passes.prune.answers import gradients
 
 
 class Obd(Saliency):
@@ -24,9 +24,7 @@ class Obd(Saliency):
         network = clone(model.network).eval()
         weights = {layer.weight: network.get_parameter(layer.weight) for layer in layers}
         found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for loss in surprises(network, goal):
-            network.zero_grad(set_to_none=True)
-            loss.backward()
+        for _ in gradients(network, goal):
             for name, weight in weights.items():
                 if weight.grad is not None:
                     found[name] += (weight.detach() * weight.grad).square() / 2

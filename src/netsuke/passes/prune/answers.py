@@ -1,4 +1,4 @@
-"""Losses against targets drawn from the model's own predictions, for criteria that follow slopes.
+"""Gradients of losses against targets drawn from the model's own predictions, for criteria that follow slopes.
 
 Targets are drawn rather than read from labels (the Fisher information; Theis et al., 2018): a trained
 network is so sure of its labels that their gradients tell little, and no labels are needed.
@@ -19,15 +19,18 @@ BATCH, BATCHES = 32, 20
 TEMPERATURE = 4.0
 
 
-def surprises(network: GraphModule, goal: Goal) -> Iterator[Tensor]:
-    """A loss a batch of calibration data: ``BATCHES`` of them, the data read again where it is short."""
+def gradients(network: GraphModule, goal: Goal) -> Iterator[None]:
+    """Puts a loss's gradients into the network, then yields: once a batch of calibration data,
+    ``BATCHES`` times, the data read again where it is short."""
     draw = torch.Generator().manual_seed(goal.seed)
     done = 0
     while done < BATCHES:
         for inputs, _ in batches(goal.data.calibrate, BATCH, goal.seed + done):
             output = network(*inputs)
             first = output if isinstance(output, Tensor) else output[0]
-            yield _surprise(first, goal.data.metric, draw)
+            network.zero_grad(set_to_none=True)
+            _surprise(first, goal.data.metric, draw).backward()
+            yield
             done += 1
             if done == BATCHES:
                 return
