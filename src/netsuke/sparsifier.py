@@ -3,7 +3,7 @@
 from torch import nn
 
 from netsuke.core.errors import NetsukeError
-from netsuke.core.registry import nearest
+from netsuke.nets.protect import check_named, is_named
 from netsuke.nets.sparse.allocate import Scope, least_kept, masks
 from netsuke.nets.sparse.layers import Layer
 from netsuke.nets.sparse.pattern import Pattern, parse
@@ -102,17 +102,11 @@ def sparsify(
 
 def _layers(model: nn.Module, protect: tuple[str, ...]) -> tuple[Layer, ...]:
     found = {name: m for name, m in model.named_modules() if isinstance(m, KINDS)}
-    for name in protect:
-        if not any(_within(layer, name) for layer in found):
-            raise NetsukeError(f"sparsify: no layer {name!r}; {nearest(name, list(found))}")
+    check_named("sparsify", protect, found)
     own = {id(p): n for n, p in model.named_parameters()}
     chosen = {
         own[id(m.weight)]: Layer(own[id(m.weight)], name, tuple(m.weight.shape))
         for name, m in found.items()
-        if not any(_within(name, p) for p in protect) and id(m.weight) in own
+        if not is_named(name, protect) and id(m.weight) in own
     }
     return tuple(chosen.values())
-
-
-def _within(layer: str, name: str) -> bool:
-    return layer == name or layer.startswith(f"{name}.")

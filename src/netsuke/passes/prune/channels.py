@@ -3,14 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
-from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.registry import named, nearest
+from netsuke.core.registry import named
 from netsuke.nets.channels.importance import Criterion
 from netsuke.nets.channels.rehearsal import Parts, Rehearsal, parts
 from netsuke.nets.onnx_out import export_onnx
+from netsuke.nets.protect import check_named, is_named
 from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.choose import Descent, carved, choose
 from netsuke.passes.prune.local import Local
@@ -166,21 +166,13 @@ class Channels(RetrainedPass):
         return Space(found, tuple(p for p in movable if every.below(every.whole, p)), prices)
 
     def _is_protected(self, part: Part) -> bool:
-        return any(_within(layer, name) for layer in layers_of(part) for name in self.protect)
+        return any(is_named(layer, self.protect) for layer in layers_of(part))
 
     def _check_names(self, found: Parts) -> None:
         known = {layer for part in (*found.groups, *found.branches) for layer in layers_of(part)}
         known |= {layer for layer, _ in found.groups.protected}
-        for name in self.protect:
-            if not any(_within(layer, name) for layer in known):
-                raise NetsukeError(
-                    f"prune.channels.protect: no layer {name!r}; {nearest(name, sorted(known))}"
-                )
+        check_named(f"{self.name}.protect", self.protect, known)
 
 
 def _noted(stage: Stage, word: str) -> Stage:
     return replace(stage, notes=(*stage.notes, word))
-
-
-def _within(layer: str, name: str) -> bool:
-    return layer == name or layer.startswith(f"{name}.")

@@ -9,16 +9,15 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Clock, Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.registry import nearest
 from netsuke.nets.evaluation import evaluating, some_batches
 from netsuke.nets.graph import clone
 from netsuke.nets.lowrank.forms import Form, Problem, errors, factors
 from netsuke.nets.lowrank.split import bias_of, divisible, settle, split
 from netsuke.nets.moments import moments, weight_of
+from netsuke.nets.protect import check_named, is_named
 from netsuke.nets.samples import Calibration
 from netsuke.nets.training.losses import soft_loss
 from netsuke.passes.prune.mend import mended
@@ -94,15 +93,9 @@ class LowRank(RetrainedPass):
         if self.form != "best":
             wanted = (self.form,)
         market = Market(model, goal, self.cost, wanted)
-        for name in self.protect:
-            kept = [n for n in market.nodes if n == name or n.startswith(f"{name}.")]
-            if not kept:
-                known = sorted(market.nodes)
-                raise NetsukeError(
-                    f"prune.lowrank.protect: no layer {name!r}; {nearest(name, known)}"
-                )
-            for layer in kept:
-                market.options.pop(layer, None)
+        check_named(f"{self.name}.protect", self.protect, market.nodes)
+        for layer in [n for n in market.options if is_named(n, self.protect)]:
+            del market.options[layer]
         return market
 
     def _problems(

@@ -11,7 +11,8 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.registry import named, nearest
+from netsuke.core.registry import named
+from netsuke.nets.protect import check_named, is_named
 from netsuke.nets.quantizers.lookup import lookups
 from netsuke.nets.quantizers.quantizer import quantizers
 from netsuke.nets.sparse.allocate import Scope, least_kept
@@ -151,7 +152,7 @@ class Weights(Pass):
         return tuple(chosen), tuple(why)
 
     def _reason(self, layer: Layer, found: Sequence[Layer]) -> str | None:
-        if any(_within(name, p) for name in (layer.name, layer.weight) for p in self.protect):
+        if any(is_named(name, self.protect) for name in (layer.name, layer.weight)):
             return "asked for"
         if not self.ends and layer in (found[0], found[-1]):
             return "the first or the last layer"
@@ -164,10 +165,7 @@ class Weights(Pass):
 
     def _check_names(self, found: Sequence[Layer]) -> None:
         known = {name for layer in found for name in (layer.name, layer.weight)}
-        for name in self.protect:
-            if not any(_within(layer, name) for layer in known):
-                near = nearest(name, sorted(layer.name for layer in found))
-                raise NetsukeError(f"{self.name}.protect: no layer {name!r}; {near}")
+        check_named(f"{self.name}.protect", self.protect, known, [layer.name for layer in found])
 
 
 def _schedule(name: str) -> Schedule:
@@ -180,7 +178,3 @@ def _check_finite(network: GraphModule, chosen: Sequence[Layer]) -> None:
             raise NetsukeError(
                 f"{layer.weight}: the weight holds NaN or infinite values; mend the model"
             )
-
-
-def _within(layer: str, name: str) -> bool:
-    return layer == name or layer.startswith(f"{name}.")
