@@ -15,7 +15,6 @@ WARM = 0.2
 BETA = 8.0, 2.0
 
 
-@torch.enable_grad()
 def adaround(problem: Problem) -> Tensor:
     """Adaptive rounding (Nagel et al., 2020) towards what the layer gave in the float network.
 
@@ -25,29 +24,41 @@ def adaround(problem: Problem) -> Tensor:
     nearest rounding keeps that.
     """
     form = Quadratic.of(problem, DAMPING)
-    grid, step = problem.grid, problem.grid.step.float()
-    target, hessian = form.target.float(), form.hessian.float()
+    grid, step = problem.grid, (problem.grid.step * problem.grid.free).float()
     level = form.target / grid.step
     floor = torch.floor(level).clamp(grid.low, grid.high - 1)
     plain = grid.nearest(form.target)
     size = form.error(plain).sum().float().clamp(min=1e-30)
-    learned = _logit((level - floor).clamp(0.01, 0.99).float()).requires_grad_()
+    # By hand: differentiating the error would multiply by the Hessian twice.
+    low, hessian = floor.float() * step - form.target.float(), form.hessian.float()
+    slope = step * (2 * step.numel() / size)
+    learned = _logit((level - floor).clamp(0.01, 0.99).float())
     optimizer = torch.optim.Adam([learned], RATE)
-    low = floor.float()
     for i in range(STEPS):
         share = _share(learned)
-        off = (low + share) * step * grid.free - target
-        loss = ((off @ hessian) * off).sum() / size * learned.numel()
+        learned.grad = ((low + share * step) @ hessian).mul_(slope)
         if i >= WARM * STEPS:
-            done = (i / STEPS - WARM) / (1 - WARM)
-            beta = BETA[0] + (BETA[1] - BETA[0]) * done
-            loss = loss + PULL * (1 - (2 * share - 1).abs() ** beta).sum()
-        optimizer.zero_grad()
-        loss.backward()
+            learned.grad += _pull(share, (i / STEPS - WARM) / (1 - WARM))
+        learned.grad *= _share_slope(learned)
         optimizer.step()
-    made = (floor + (_share(learned.detach()) >= 0.5)) * grid.step * grid.free
+    made = (floor + (_share(learned) >= 0.5)) * grid.step * grid.free
     better = form.error(made) < form.error(plain)
     return torch.where(better[:, :, None], made, plain)
+
+
+def _pull(share: Tensor, done: float) -> Tensor:
+    """The slope of the penalty ``1 - |2 share - 1| ** beta``; beta falls as the training is done."""
+    beta = BETA[0] + (BETA[1] - BETA[0]) * done
+    off = 2 * share - 1
+    return off.abs().pow_(beta - 1).copysign_(off).mul_(-2 * beta * PULL)
+
+
+def _share_slope(learned: Tensor) -> Tensor:
+    """The slope of ``_share``: zero where it is cut."""
+    high, low = STRETCH
+    share = torch.sigmoid(learned)
+    raw = share * (high - low) + low
+    return (share * (1 - share)).mul_(high - low).mul_((raw > 0) & (raw < 1))
 
 
 def _share(learned: Tensor) -> Tensor:
