@@ -18,10 +18,18 @@ from netsuke.core.recipe import Recipe
 from netsuke.flow import Options
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.nets.quantizers.calibrate import calibrate
-from netsuke.nets.quantizers.nested import at_width, narrowed, nest, renormalise, widths_of
+from netsuke.nets.quantizers.lsq import Grid, LearnedStep
+from netsuke.nets.quantizers.nested import (
+    NestedStep,
+    at_width,
+    narrowed,
+    nest,
+    renormalise,
+    widths_of,
+)
 from netsuke.nets.quantizers.place import Plan, place
 from netsuke.nets.quantizers.qat import trainable
-from netsuke.nets.quantizers.quantizer import quantizers, read
+from netsuke.nets.quantizers.quantizer import Encoding, quantizers, read
 from netsuke.nets.save import load, save
 from netsuke.passes.quantize.nested import Nested
 from netsuke.passes.quantize.static import Static
@@ -78,6 +86,29 @@ def test_every_width_is_a_good_model(model: Model, goal: Goal, carved: Model):
     scores = {bits: right(at(carved, bits)) for bits in WIDTHS}
     assert scores[2] > rounded
     assert min(scores[8], scores[6], scores[4]) > right(model) - 0.05
+
+
+def test_the_step_moves_as_one_of_that_width_alone():
+    """Not 4 ** 6 times as much at 2 bits, where a code's gradient is that of what it rounds off."""
+    draw = torch.Generator().manual_seed(0)
+    weight, slope = torch.randn(1, 4096, generator=draw), torch.randn(1, 4096, generator=draw)
+    moves = {}
+    for number, bits in enumerate(WIDTHS):
+        scale = torch.tensor([2.0 ** (8 - bits) / 64])
+        alone = LearnedStep(
+            encoding(scale), Grid((1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1), 0), 4096
+        )
+        whole = LearnedStep(encoding(torch.tensor([1 / 64])), Grid((-127, 127), 0), 4096)
+        nested = NestedStep(whole, WIDTHS)
+        nested.at = number
+        for step in (alone, nested):
+            (step(weight) * slope).sum().backward()
+        moves[bits] = [abs(float(s.scale.grad / s.scale.detach())) for s in (alone, nested)]
+    assert all(1 / 30 < nested / alone < 30 for alone, nested in moves.values()), moves
+
+
+def encoding(scale: torch.Tensor) -> Encoding:
+    return Encoding(scale, torch.zeros_like(scale, dtype=torch.int32))
 
 
 @pytest.mark.parametrize("bits", [6, 4, 2])

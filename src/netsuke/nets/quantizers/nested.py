@@ -7,6 +7,7 @@ scales, activation ranges and BatchNorm (Yu et al. switch BatchNorm alone), all 
 """
 
 import copy
+import math
 from collections.abc import Collection, Sequence
 
 import torch
@@ -22,7 +23,7 @@ from netsuke.nets.quantizers.qat import NORMS, deployed
 from netsuke.nets.quantizers.quantizer import Encoding
 
 FULL, LIMITS = 8, (-127, 127)
-MIDDLE = Uniform(bits=4, symmetric=True, axis=0)
+MIDDLE = Uniform(bits=3, symmetric=True, axis=0)
 HOME = "widths"
 """The submodule of a network that holds what other widths have instead of its own tensors."""
 LEAST_GAIN = 1e-4
@@ -58,7 +59,7 @@ class NestedStep(LearnedStep):
 
     def forward(self, x: Tensor) -> Tensor:
         """x at the width in use; gradients pass straight through what is rounded."""
-        step = _damped(self.step, self.damping)
+        step = _damped(self.step, self._share())
         low, high = self._ends(x)
         exact = (x.float() / self._along(x, step)).clamp(low, high)
         level = narrowed(exact.detach().round(), self.bits)
@@ -78,6 +79,13 @@ class NestedStep(LearnedStep):
         """Of the codes at the width in use."""
         return Encoding(self._scale(self.step).detach().clone(), self.zero_point.clone())
 
+    def _share(self) -> float:
+        """What of the step's gradient counts, so that the step moves in proportion to the weights at
+        every width (as Esser et al. do at one): a code's gradient grows with what a width rounds off, and
+        the step of all is that much smaller than the width's own."""
+        largest = 2 ** (self.bits - 1) - 1
+        return self.damping * math.sqrt(LIMITS[1] / largest) / 4 ** (FULL - self.bits)
+
     def _scale(self, step: Tensor) -> Tensor:
         """What one code is worth: half a step of the coarser grid, below 8 bits."""
         share = 2.0 ** (FULL - self.bits - 1) if self.bits < FULL else 1.0
@@ -93,7 +101,7 @@ def nest(network: GraphModule, widths: Sequence[int], kept: Collection[str] = ()
     """A copy of a network made by ``trainable`` that ``switch`` puts at one of several widths.
 
     widths: the first one is 8. kept: names of weights that stay as they are at every width, as do those
-    of fewer bits. Starts from the steps that suit 4 bits: 8 bits can spare the tails they cut off,
+    of fewer bits. Starts from the steps that suit 3 bits: 8 bits can spare the tails they cut off,
     2 bits cannot spare the middle.
     """
     network = graph.clone(network)
