@@ -61,6 +61,7 @@ def nested(bench: Bench) -> Figure:
     count = bench.count(NESTED_EPOCHS, 1)
     one = fit(bench, NESTED.format(count), task, "quantize5", drop=FREE)
     found, seconds = _widths(one, test)
+    say("nested: " + ", ".join(f"{b} bits {100 * r.mean():.2f} %" for b, r in found.items()))
     alone = {b: _train(bench, task, (b, 8), NESTED_EPOCHS, "quantize5") for b in WIDTHS}
     rights = {
         b: outputs(run.artifact.path, test[0]).argmax(1) == test[1] for b, run in alone.items()

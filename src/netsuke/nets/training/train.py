@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,15 +29,17 @@ __all__ = ["TrainPlan", "Trained", "View", "Way", "evaluate", "recalibrate", "re
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
+Optimizer = Literal["sgd", "adamw"]
 CLIP = 5.0
 """Largest norm of a step's gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
-    """How to train. SGD with Nesterov momentum 0.9, a short warm-up, then cosine to zero.
+    """How to train: a short warm-up, then cosine to zero.
 
-    lr: the highest learning rate. temperature, soft: of distillation, and its share of the loss.
+    lr: the highest learning rate. optimizer: SGD with Nesterov momentum 0.9, or AdamW (Loshchilov and
+    Hutter, 2019). temperature, soft: of distillation, and its share of the loss.
     limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
     has instructions for it (weights stay float32).
     """
@@ -45,6 +47,7 @@ class TrainPlan:
     epochs: int = 3
     lr: float = 0.02
     batch: int = 128
+    optimizer: Optimizer = "sgd"
     temperature: float = 4.0
     soft: float = 0.9
     weight_decay: float = 5e-4
@@ -235,9 +238,10 @@ def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(
-        [g for g in groups if g["params"]], lr=plan.lr, momentum=0.9, nesterov=True
-    )
+    kept = [g for g in groups if g["params"]]
+    if plan.optimizer == "adamw":
+        return torch.optim.AdamW(kept, lr=plan.lr)
+    return torch.optim.SGD(kept, lr=plan.lr, momentum=0.9, nesterov=True)
 
 
 def _share(progress: float) -> float:

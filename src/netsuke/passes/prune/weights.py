@@ -20,12 +20,12 @@ from netsuke.nets.sparse.layers import Layer, layers, others, value
 from netsuke.nets.sparse.pattern import Pattern, parse
 from netsuke.nets.sparse.saliency import Saliency
 from netsuke.nets.sparse.schedule import Job, Rewind, Schedule, table
-from netsuke.nets.training.train import TrainPlan
 from netsuke.passes.prune.sparse_wording import BUYS, changes, summary
+from netsuke.passes.training import TrainingPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(Pass):
+class Weights(TrainingPass):
     """Make single weights zero, the least important first (Han et al., 2015), and keep them so.
 
     sparsity: the share of the prunable weights that leaves. pattern: "free", or n:m such as "2:4",
@@ -34,8 +34,7 @@ class Weights(Pass):
     of each, or more of the larger ones ("erk"). when: "gradual" while it trains, "iterative" while
     the quality lasts, "rigl", "movement", "gates", or "once"; without training data it is always
     "once". rebuild: calibration samples by which the rest makes up for what leaves at once, 0 for
-    none. steps, rewind: of iterative pruning. epochs, lr, batch, temperature, soft, limit: of the
-    training, with the original as teacher. protect: layers, or modules of layers, that stay as they
+    none. steps, rewind: of iterative pruning. protect: layers, or modules of layers, that stay as they
     are; ends: whether the first and the last layer may be pruned; least: so does any layer of fewer
     weights.
     """
@@ -50,13 +49,7 @@ class Weights(Pass):
     rebuild: Annotated[int, Range(0, 100_000)] = 256
     steps: Annotated[int, Range(1, 100)] = 4
     rewind: Rewind = "rate"
-    epochs: Annotated[int, Range(0, 1000)] = 6
     lr: Annotated[float, Range(1e-6, 10)] = 0.05
-    batch: Annotated[int, Range(2, 65536)] = 128
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    soft: Annotated[float, Range(0, 1)] = 0.9
-    weight_decay: Annotated[float, Range(0, 1)] = 5e-4
-    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
     protect: tuple[str, ...] = ()
     ends: bool = True
     least: Annotated[int, Range(0, 1_000_000_000)] = 0
@@ -93,7 +86,7 @@ class Weights(Pass):
         chosen, why = self._chosen(model.network)
         _check_finite(model.network, chosen)
         job = Job(
-            model, goal, chosen, self._saliency(), self._sparsity, self._plan(), self._pattern,
+            model, goal, chosen, self._saliency(), self._sparsity, self.plan(), self._pattern,
             self.scope, self.rebuild, self.steps, self.rewind,
         )  # fmt: skip
         said: tuple[str, ...] = ()
@@ -130,12 +123,6 @@ class Weights(Pass):
 
     def _schedule(self) -> Schedule:
         return _schedule(self.when)
-
-    def _plan(self) -> TrainPlan:
-        return TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, temperature=self.temperature,
-            soft=self.soft, weight_decay=self.weight_decay, limit=self.limit or None,
-        )  # fmt: skip
 
     def _chosen(self, network: GraphModule) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
         """The layers to prune, and a line for each weight that is protected."""

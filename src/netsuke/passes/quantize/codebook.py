@@ -15,16 +15,17 @@ from netsuke.nets.quantizers.roles import op
 from netsuke.nets.quantizers.ties import Ties
 from netsuke.nets.quantizers.weights import quantize_weights, weights
 from netsuke.nets.sparse.zeros import Zeros
-from netsuke.nets.training.train import TrainPlan, retrain
+from netsuke.nets.training.train import retrain
 from netsuke.nets.training.way import Way
 from netsuke.passes.quantize.weights import weight_of
+from netsuke.passes.training import TrainingPass
 
 SMALL = 4
 """A weight gets a codebook where it has so many values to each level."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codebook(Pass):
+class Codebook(TrainingPass):
     """Cluster each weight by k-means and train what the clusters stand for (Han et al., 2016).
 
     Every value of a cluster moves by the cluster's gradient, biases and other parameters train as ever;
@@ -32,8 +33,7 @@ class Codebook(Pass):
     ``quantize.weights``, keeps its clusters. It buys bytes of ``model.nsk``, not time. Without training
     data or epochs weights are clustered only.
 
-    bits: a cluster's number has. epochs, lr, batch, temperature, soft, weight_decay, limit: of the
-    training, with the network as it came as teacher.
+    bits: a cluster's number has. The rest: as in ``TrainingPass``.
     """
 
     name: ClassVar[str] = "quantize.codebook"
@@ -41,11 +41,7 @@ class Codebook(Pass):
     bits: Annotated[int, Range(2, 8)] = 4
     epochs: Annotated[int, Range(0, 1000)] = 3
     lr: Annotated[float, Range(1e-6, 10)] = 0.01
-    batch: Annotated[int, Range(2, 65536)] = 128
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
-    soft: Annotated[float, Range(0, 1)] = 0.9
     weight_decay: Annotated[float, Range(0, 1)] = 0.0
-    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no weight is left to cluster, or is worth a codebook."""
@@ -68,7 +64,7 @@ class Codebook(Pass):
             plain = ties.loosened(coded)
             way = Way(ties.meet, graded=ties.gather, zeros=Zeros.of(plain))
             teacher = model.network if self.soft else None
-            made = retrain(plain, teacher, goal, self._training(), way)
+            made = retrain(plain, teacher, goal, self.plan(), way)
             network = ties.coded(made.network, coded)
             before, after = made.scores[0], made.scores[made.best]
             line = (
@@ -98,9 +94,3 @@ class Codebook(Pass):
             if op(readers[0]) != "embedding"
             and weight_of(network, name).numel() >= SMALL * 2**self.bits
         }
-
-    def _training(self) -> TrainPlan:
-        return TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, temperature=self.temperature,
-            soft=self.soft, weight_decay=self.weight_decay, limit=self.limit or None,
-        )  # fmt: skip

@@ -5,36 +5,23 @@ from typing import Annotated
 
 from torch.fx import GraphModule
 
-from netsuke.core.passes import Pass, Range
+from netsuke.core.passes import Range
 from netsuke.nets.quantizers.qat import freeze
-from netsuke.nets.training.train import TrainPlan
+from netsuke.passes.training import TrainingPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedPass(Pass):
-    """A pass that trains from the network as it came (Hinton et al., 2015).
+class TrainedPass(TrainingPass):
+    """A pass that trains simulated integers.
 
-    epochs, lr, weight_decay, batch: of the training. soft, temperature: share of the teacher in the
-    loss, and how soft its answers are. freeze: the share at its end in which step sizes stand still.
-    samples: of the calibration data, for the first step sizes. limit: samples an epoch, 0 for all.
+    freeze: the share at the training's end in which step sizes stand still. samples: of the
+    calibration data, for the first step sizes. The rest: as in ``TrainingPass``.
     """
 
     epochs: Annotated[int, Range(1, 1000)] = 5
-    lr: Annotated[float, Range(1e-6, 1)] = 0.02
-    soft: Annotated[float, Range(0, 1)] = 0.9
-    temperature: Annotated[float, Range(0.1, 100)] = 4.0
     weight_decay: Annotated[float, Range(0, 1)] = 1e-4
     freeze: Annotated[float, Range(0, 1)] = 0.2
     samples: Annotated[int, Range(1, 100_000)] = 500
-    batch: Annotated[int, Range(2, 100_000)] = 128
-    limit: Annotated[int, Range(0, 1_000_000_000)] = 0
-
-    def plan(self) -> TrainPlan:
-        """The settings as the training loop takes them."""
-        return TrainPlan(
-            epochs=self.epochs, lr=self.lr, batch=self.batch, soft=self.soft,
-            temperature=self.temperature, weight_decay=self.weight_decay, limit=self.limit or None,
-        )  # fmt: skip
 
     def steady(self, network: GraphModule, progress: float) -> None:
         """Before each step: in the last share of training, no step size is learned any more."""
