@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench._contest import Entry, below, contest
-from bench._control import control, epochs
+from bench._control import control, epochs, resnet
 from bench._data import load_test
 from bench._export import torch_onnx
 from bench._harness import ROOT, Bench, Claim, Figure, MissingDataError
@@ -116,7 +116,7 @@ def _carved(bench: Bench, recipe: str, weights: str) -> Carved:
     run = fit_network(bench, net, (file.read_text("utf8"), task), recipe, FREE)
     theirs = torch_onnx(net, bench.folder("onnx"))
     reference, floats = fastest_of(bench, run.baseline.path, theirs, images[0][:1])
-    dense = control(bench, run, task, weights)
+    dense = control(bench, run, task, resnet(bench, weights))
     files = {"Netsuke": run.artifact.path, "dense control": dense, **floats}
     found = contest(files, reference, images, bench.count(30, 2))
     return Carved(run, found, reference, tuple(floats))

@@ -3,15 +3,18 @@
 import hashlib
 import itertools
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench._export import torch_onnx
+from bench._export import IMAGE, torch_onnx
 from bench._harness import Bench, say
 from bench._setup import RESNET20, network
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from netsuke.core.metric import Metric
     from netsuke.core.task import Task
     from netsuke.store import Run
@@ -26,7 +29,21 @@ def epochs(run: "Run") -> int:
     )
 
 
-def control(bench: Bench, run: "Run", task: "Task", weights: str = RESNET20) -> Path:
+@dataclass(frozen=True)
+class Dense:
+    """A network as it came. name: what it is cached by. example: inputs, batch 2."""
+
+    name: str
+    make: Callable[[], "nn.Module"]
+    example: tuple["Tensor", ...]
+
+
+def resnet(bench: Bench, weights: str = RESNET20) -> Dense:
+    """One of the shared ResNets."""
+    return Dense(weights, lambda: network(bench, weights), IMAGE)
+
+
+def control(bench: Bench, run: "Run", task: "Task", net: Dense) -> Path:
     """The dense network retrained like the run's kept steps, as ONNX; kept under the cache, by what
     it was trained with.
 
@@ -39,11 +56,11 @@ def control(bench: Bench, run: "Run", task: "Task", weights: str = RESNET20) -> 
         for step in run.record["steps"]
         if step["final"] and step["settings"].get("epochs")
     ]
-    key = json.dumps([weights, plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
+    key = json.dumps([net.name, plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
     kept = bench.folder("control") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.onnx"
     if not kept.is_file():
         say(f"training the dense control, {sum(plan['epochs'] for plan in plans)} epochs")
-        _train(bench, task, plans, weights).replace(kept)
+        _train(bench, task, plans, net).replace(kept)
     return kept
 
 
@@ -55,7 +72,7 @@ def _of_training(settings: dict[str, Any]) -> dict[str, Any]:
     return known | {"limit": known.get("limit") or None}
 
 
-def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]], weights: str) -> Path:
+def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]], net: Dense) -> Path:
     from netsuke import Budget
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
@@ -63,13 +80,13 @@ def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]], weights: str
 
     goal = take_goal(task, "local", Budget(), 0, Observer())
     goal = replace(goal, data=replace(goal.data, metric=_later(goal.data.metric)))
-    teacher = take_model(network(bench, weights), goal.data, "dense").network
+    teacher = take_model(net.make(), goal.data, "dense").network
     student = teacher
     for plan in plans:
         student = train(student, teacher, goal, TrainPlan(**plan))
-    dense = network(bench, weights)
+    dense = net.make()
     dense.load_state_dict(student.state_dict())
-    return torch_onnx(dense, bench.folder("control"))
+    return torch_onnx(dense, bench.folder("control"), net.example)
 
 
 def _later(metric: "Metric") -> "Metric":

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from bench._contest import gap
-from bench._control import control, epochs
+from bench._control import control, epochs, resnet
 from bench._data import load_test
 from bench._harness import Bench, Claim, Figure, say
 from bench._setup import (
@@ -45,7 +45,7 @@ def unstructured(bench: Bench) -> Figure:
         runs[share] = fit_network(
             bench, network(bench, RESNET56), (recipe, task), f"prune4-{share:g}", FREE
         )
-    dense = control(bench, runs[0.9], task, RESNET56)
+    dense = control(bench, runs[0.9], task, resnet(bench, RESNET56))
     files = {"original": once.baseline.path, "once": once.artifact.path, "control": dense}
     files |= {f"{share:g}": run.artifact.path for share, run in runs.items()}
     right = {name: outputs(path, test[0]).argmax(1) == test[1] for name, path in files.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench._contest import below, contest, gap
-from bench._control import control, epochs
+from bench._control import control, epochs, resnet
 from bench._data import load_test
 from bench._harness import Bench, Claim, Figure, say
 from bench._setup import fastest_fp32, fit, run_facts, stored_bytes, with_training
@@ -32,7 +32,7 @@ def low_bits(bench: Bench) -> Figure:
     """Figure 3."""
     test, task = load_test(bench), with_training(bench)
     runs = {n: _train(bench, task, (w, a), EPOCHS, "quantize3") for n, (w, a, _) in LIMITS.items()}
-    dense = control(bench, runs["W4A4"], task)
+    dense = control(bench, runs["W4A4"], task, resnet(bench))
     reference, floats = fastest_fp32(bench, runs["W4A4"].baseline.path, test[0][:1])
     files = {**{n: run.artifact.path for n, run in runs.items()}, "control": dense, **floats}
     found = contest(files, reference, test, bench.count(20, 2))

@@ -37,6 +37,13 @@ def figure_5(bench: Bench) -> Figure:
     return combined(bench)
 
 
+def figure_6(bench: Bench) -> Figure:
+    """MiniLM-L6 with half of its heads and feed-forward width."""
+    from bench._heads import heads
+
+    return heads(bench)
+
+
 def figure_7(bench: Bench) -> Figure:
     """Predicted against measured time of random prunings."""
     from bench._latency_table import latency

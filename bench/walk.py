@@ -74,7 +74,7 @@ def _beside(
 def figure_2(bench: Bench) -> Figure:
     """Prune, distil and quantize, against the dense network that got the same retraining."""
     from bench._contest import below, contest
-    from bench._control import control, epochs
+    from bench._control import control, epochs, resnet
     from bench._setup import fastest_fp32, fit, run_facts, with_training
 
     images = load_test(bench)
@@ -83,7 +83,11 @@ def figure_2(bench: Bench) -> Figure:
     task = with_training(bench)
     run = fit(bench, SMALL.read_text("utf8"), task, "figure2", drop="12 pt")
     reference, floats = fastest_fp32(bench, run.baseline.path, images[0][:1])
-    files = {"Netsuke": run.artifact.path, "dense control": control(bench, run, task), **floats}
+    files = {
+        "Netsuke": run.artifact.path,
+        "dense control": control(bench, run, task, resnet(bench)),
+        **floats,
+    }
     found = contest(files, reference, images, bench.count(ROUNDS, 2))
     ours, smallest = found["Netsuke"], min(found[name].size for name in floats)
     control_gap, original_gap = below(found["dense control"], ours), below(found[reference], ours)
