@@ -1,5 +1,6 @@
 """Figure 4: bits where they matter, against the same bits everywhere."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,21 +41,15 @@ def three_bits(bench: Bench) -> Figure:
     """The figure: weights rounded to the nearest, then by GPTQ, then trained, each time both sides."""
     test, task = load_test(bench), with_training(bench)
     averages, bits = (AVERAGES, BITS) if not bench.quick else ((3.0,), (3,))
-    mixed = {a: _point(bench, MIXED.format(a, "nearest"), task, test) for a in averages}
-    uniform = {b: _point(bench, UNIFORM.format(b, "nearest"), task, test) for b in bits}
+
+    def point(recipe: str) -> Point:
+        return _point(bench, recipe, task, test)
+
+    mixed = {a: point(MIXED.format(a, "nearest")) for a in averages}
+    uniform = {b: point(UNIFORM.format(b, "nearest")) for b in bits}
+    found = {rounding: _pair(point, rounding) for rounding in ("nearest", "gptq")}
     training = TRAIN.format(bench.count(EPOCHS, 1))
-
-    def pair(rounding: str, more: str, asked: tuple[float, ...]) -> tuple[Point, Point, float]:
-        """Mixed, uniform, and the first average at which the former is no larger, or the last."""
-        other = _point(bench, UNIFORM.format(3, rounding) + more, task, test)
-        for average in asked:
-            one = _point(bench, MIXED.format(average, rounding) + more, task, test)
-            if one.stored <= other.stored:
-                break
-        return one, other, average
-
-    found = {name: pair(name, "", ASKED) for name in ("nearest", "gptq")}
-    found["trained"] = pair("nearest", training, (found["nearest"][2],))
+    found["trained"] = _pair(point, "nearest", training, found["nearest"][2:])
     pairs = {name: (one, other) for name, (one, other, _) in found.items()}
     ahead = {name: gap(one.right, other.right) for name, (one, other) in pairs.items()}
     shares = {name: one.stored / other.stored for name, (one, other) in pairs.items()}
@@ -77,6 +72,18 @@ def three_bits(bench: Bench) -> Figure:
         for name in pairs
     )
     return Figure("three bits on average", claims, len(test[1]), details, notes)
+
+
+def _pair(
+    point: Callable[[str], Point], rounding: str, more: str = "", asked: tuple[float, ...] = ASKED
+) -> tuple[Point, Point, float]:
+    """Mixed, uniform, and the first average at which the former is no larger, or the last."""
+    other = point(UNIFORM.format(3, rounding) + more)
+    for average in asked:
+        one = point(MIXED.format(average, rounding) + more)
+        if one.stored <= other.stored:
+            break
+    return one, other, average
 
 
 def _point(bench: Bench, recipe: str, task: "Task", test: tuple[np.ndarray, np.ndarray]) -> Point:
