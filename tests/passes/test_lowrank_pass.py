@@ -20,6 +20,7 @@ from netsuke.core.task import Task, ready
 from netsuke.nets import save
 from netsuke.nets.capture import capture
 from netsuke.nets.costs import layers, totals
+from netsuke.nets.graph import clone
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.passes.prune.lowrank import LowRank
 from netsuke.passes.prune.ranks import Option, cheapest, edge
@@ -140,6 +141,21 @@ def test_more_than_there_is_is_refused_with_the_most():
     reason = LowRank(ratio=0.95, cost="macs", protect=("middle",)).refuse(wide(), goal())
     assert reason is not None
     assert reason.startswith("ratio = 0.95 is more than low rank can save: at most ")
+
+
+def test_pruned_layers_keep_their_zeros_and_stay_whole():
+    sparse = replace(wide(), network=clone(wide().network))
+    zeros = torch.rand(48, 48, 3, 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    with torch.no_grad():
+        sparse.network.get_parameter("middle.weight")[zeros] = 0
+    made = LowRank(ratio=0.1, cost="macs", epochs=0).apply(sparse, goal())
+    note = next(n for n in made.lineage[-1].notes if "middle" in n and "zeros" in n)
+    assert note.startswith("stays whole: middle is 50 % zeros")
+    assert bool((made.network.get_parameter("middle.weight")[zeros] == 0).all())
+    with torch.no_grad():
+        for weight in sparse.network.parameters():
+            weight[..., ::2] = 0
+    assert "prune after" in str(LowRank(ratio=0.1, cost="macs").refuse(sparse, goal()))
 
 
 def test_a_name_to_protect_that_is_no_layer_is_an_error():

@@ -35,6 +35,9 @@ READINGS = 8
 GAIN = 0.995
 """A reading above this share of the whole is no gain: clocks are no better."""
 
+SPARSE = 0.1
+"""A layer with this share of zeros was pruned: its two halves would have none, so it stays whole."""
+
 Chosen = Mapping[str, Option]
 
 
@@ -61,6 +64,8 @@ class LowRank(RetrainedPass):
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no split costs less, or all together not so much."""
         market = self._market(model, goal)
+        if not market.options and _sparse(market, model):
+            return "its layers hold zeros, which two halves would not keep; prune after, not before"
         if not market.options:
             return f"no layer costs fewer {self.cost} as two of lower rank"
         share = most(market.options) / market.whole
@@ -79,7 +84,11 @@ class LowRank(RetrainedPass):
         lines = (_said(model, market, option, damages) for option in chosen.values())
         saved = 100 * sum(o.saves for o in chosen.values()) / market.whole
         summary = f"−{saved:.0f} % of {self.cost}: {len(chosen)} of {len(market.nodes)} layers split in two"
-        notes = (*how, *mending, *training, *lines)
+        whole = (
+            f"stays whole: {layer} is {100 * share:.0f} % zeros, which two halves would not keep"
+            for layer, share in _sparse(market, model).items()
+        )
+        notes = (*how, *mending, *training, *lines, *whole)
         step = Step(name=self.name, settings=self.settings(), summary=summary, notes=notes)
         return model.then(network, step)
 
@@ -94,7 +103,8 @@ class LowRank(RetrainedPass):
             wanted = (self.form,)
         market = Market(model, goal, self.cost, wanted)
         check_named(f"{self.name}.protect", self.protect, market.nodes)
-        for layer in [n for n in market.options if is_named(n, self.protect)]:
+        sparse = _sparse(market, model)
+        for layer in [n for n in market.options if n in sparse or is_named(n, self.protect)]:
             del market.options[layer]
         return market
 
@@ -214,6 +224,15 @@ class _Rehearsal:
 
 Kind = tuple[tuple[tuple[int, ...], ...], tuple[str, int]]
 """What takes the same time: shapes, form and rank."""
+
+
+def _sparse(market: Market, model: Model) -> dict[str, float]:
+    """The layers that were pruned, and their shares of zeros."""
+    shares = {
+        name: float((weight_of(model.network, node) == 0).float().mean())
+        for name, node in market.nodes.items()
+    }
+    return {name: share for name, share in shares.items() if share >= SPARSE}
 
 
 def _kind(option: Option) -> tuple[str, int]:
