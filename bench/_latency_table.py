@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from netsuke.passes.prune.space import Plan, Space
 
 RESNET56 = "resnet_cifar10/resnet56_jpeg.safetensors"
-PRUNINGS = 20
+PRUNINGS, SEED = 20, 1
+"""Others than those of seed 0, on which the correction was chosen."""
 SIDE = 96
 """Of MobileNetV2's pictures, as in the visual wake words benchmark."""
 WIDEST, NARROWEST = 0.9, 0.12
@@ -131,7 +132,7 @@ def _plans(model: Model, here: Device, count: int) -> tuple[Space, list[Plan]]:
     from netsuke.passes.prune.prices import Prices
     from netsuke.passes.prune.space import Space
 
-    found, draw = parts(model), random.Random(0)
+    found, draw = parts(model), random.Random(SEED)
     prices = (Prices(model, found.groups, here, "macs"),)
     space = Space(found, (*found.groups, *found.branches), prices)
     plans = []
