@@ -8,6 +8,7 @@ import pytest
 from netsuke.core.data import stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
+from netsuke.core.layer import Layer
 from netsuke.core.metric import metric
 from netsuke.probes.parity import Parity
 from netsuke.testing import samples
@@ -77,6 +78,13 @@ def test_no_more_samples_are_simulated_than_asked_for(artifact, goal):
     seen = []
     measure(artifact, goal, simulator(artifact, seen=seen), Parity(samples=100))
     assert sum(seen) == 100
+
+
+@pytest.mark.parametrize(("macs", "simulated"), [(10**6, 256), (2 * 10**9, 200), (10**12, 100)])
+def test_of_a_large_model_fewer_are_simulated(artifact, goal, macs, simulated):
+    large = replace(artifact, layers=(Layer(name="a", op="linear", macs=macs),))
+    found = measure(large, goal, simulator(artifact))
+    assert find(found, "agreement").samples == simulated
 
 
 def test_without_a_simulation_or_samples_nothing_is_found(artifact, goal):

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from netsuke.core.artifact import Artifact
 from netsuke.core.data import Array, Stream, to_array
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence
@@ -14,6 +15,8 @@ from netsuke.probes._run import first_outputs, threads
 
 # Outputs that are no classes agree where they differ by less than this share of their spread.
 TOLERANCE = 0.01
+WORK = 4e11
+"""Multiply-accumulates to simulate: some minutes of a core."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Parity(Probe):
 
     Evidence: "agreement", the share of samples with the same prediction, and "parity_max", the
     largest absolute difference of an output. Nothing without a stream or a simulation. samples: at
-    most so many, drawn with the goal's seed; a float64 simulation is slow.
+    most so many, drawn with the goal's seed, and a tenth of them at least: a float64 simulation is
+    slow, so large models are compared on as many as make up ``WORK``.
     """
 
     name: ClassVar[str] = "parity"
@@ -34,7 +38,7 @@ class Parity(Probe):
     ) -> tuple[Evidence, ...]:
         if stream is None or subject.simulate is None:
             return ()
-        chosen = stream.head(self.samples, goal.seed)
+        chosen = stream.head(self._samples(subject.artifact), goal.seed)
         session = subject.open(threads())
         ran, simulated = [], []
         for _, inputs, output in first_outputs(session, subject.artifact, chosen):
@@ -43,6 +47,10 @@ class Parity(Probe):
         if not ran:
             raise NetsukeError(f"{stream.field}: there are no samples")
         return _compare(np.concatenate(ran), np.concatenate(simulated), goal)
+
+    def _samples(self, artifact: Artifact) -> int:
+        each = sum(layer.macs for layer in artifact.layers or ())
+        return max(self.samples // 10, min(self.samples, int(WORK / max(each, 1))))
 
 
 def _first(outputs: object) -> Array:
