@@ -87,6 +87,13 @@ def test_of_a_large_model_fewer_are_simulated(artifact, goal, macs, simulated):
     assert find(found, "agreement").samples == simulated
 
 
+def test_where_outputs_depend_on_the_batch_each_sample_is_judged_alone(artifact, goal):
+    seen = []
+    found = measure(replace(artifact, alone=True), goal, simulator(artifact, seen=seen))
+    assert seen == [1] * 256
+    assert find(found, "agreement").samples == 256
+
+
 def test_without_a_simulation_or_samples_nothing_is_found(artifact, goal):
     assert measure(artifact, goal, None) == ()
     subject = samples.subject(artifact, simulator(artifact))

@@ -16,7 +16,8 @@ class Artifact:
     path: the file a runtime opens. runtime: the name of the runtime it was made for. sha256 of the
     file. inputs: (name, dtype, shape without the batch). layers: what each layer costs, with its
     true bits. findings: what a reader must know of the export, such as operations meant for INT8
-    that stayed float.
+    that stayed float. alone: whether a sample's output depends on what else is in its batch (ranges
+    found at each call are of the whole batch), so that each is to be judged alone.
     """
 
     path: Path
@@ -25,6 +26,7 @@ class Artifact:
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
     layers: tuple[Layer, ...] = ()
     findings: tuple[str, ...] = ()
+    alone: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "path": self.path.name}
@@ -38,6 +40,7 @@ class Artifact:
             inputs=tuple((n, d, tuple(s)) for n, d, s in data["inputs"]),
             layers=tuple(Layer.from_dict(layer) for layer in data["layers"]),
             findings=tuple(data["findings"]),
+            alone=bool(data.get("alone", False)),
         )
 
 

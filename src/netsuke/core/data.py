@@ -22,6 +22,13 @@ class Batch(NamedTuple):
     def __len__(self) -> int:
         return len(self.inputs[0])
 
+    def samples(self) -> Iterator["Batch"]:
+        """Each sample as a batch of its own."""
+        for i in range(len(self)):
+            row = slice(i, i + 1)
+            targets = None if self.targets is None else self.targets[row]
+            yield Batch(tuple(a[row] for a in self.inputs), targets)
+
 
 class Table:
     """Samples that can be read by index: arrays, or a map-style dataset."""

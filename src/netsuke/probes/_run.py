@@ -27,10 +27,11 @@ def first_outputs(
 ) -> Iterator[tuple[Batch, tuple[Array, ...], Array]]:
     """(batch, inputs as fed, first output) over the stream.
 
-    An artifact that takes no batches is fed one sample at a time. Raises NetsukeError where an
+    An artifact that takes no batches, or whose outputs depend on them, is fed one sample at a time.
+    Raises NetsukeError where an
     output is NaN or has another number of samples than the input.
     """
-    for batch in stream.batches(BATCH):
+    for batch in _batches(stream, artifact):
         inputs = feed(batch, artifact, stream.field)
         output = _call(session, inputs)
         if output.ndim == 0 or len(output) != len(batch):
@@ -40,6 +41,14 @@ def first_outputs(
         if output.dtype.kind == "f" and (bad := _rows_with_nan(output)):
             raise NetsukeError(f"{artifact.path.name}: {bad} of {len(batch)} outputs are NaN")
         yield batch, inputs, output
+
+
+def _batches(stream: Stream, artifact: Artifact) -> Iterator[Batch]:
+    for batch in stream.batches(BATCH):
+        if artifact.alone:
+            yield from batch.samples()
+        else:
+            yield batch
 
 
 def _call(session: Session, inputs: tuple[Array, ...]) -> Array:

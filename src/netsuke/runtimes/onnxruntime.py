@@ -56,7 +56,7 @@ class OnnxRuntime(Runtime):
         _keep_widths(model, path, made.content)
         return Artifact(
             path=path, runtime=self.name, sha256=sha256(path), inputs=made.inputs,
-            layers=layers(model), findings=left_float(made),
+            layers=layers(model), findings=left_float(made), alone=made.dynamic,
         )  # fmt: skip
 
     def open(self, artifact: Artifact, threads: int = 1) -> Session:

@@ -17,6 +17,8 @@ from netsuke.nets.costs import layers
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.nets.quantizers.dynamic import DYNAMIC, linear_layers, place_dynamic, quantize_dynamic
 from netsuke.nets.save import load, save
+from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.testing import samples
 
 
 def dynamic(model: Model) -> Model:
@@ -73,6 +75,14 @@ def test_onnxruntime_gives_what_was_simulated(name: str, tmp_path: Path) -> None
     fused = nodes["DynamicQuantizeMatMul"] + nodes["MatMulIntegerToFloat"]
     assert fused == len(linear_layers(captured(name).network))
     assert not nodes["Gemm"] + nodes["MatMulInteger"] + nodes["DequantizeLinear"]
+
+
+def test_its_artifact_says_that_samples_are_to_be_judged_alone(tmp_path: Path) -> None:
+    model, device = captured("mlp"), samples.goal("pi4").device
+    made = [
+        OnnxRuntime().export(m, device, tmp_path / "m.onnx").alone for m in (dynamic(model), model)
+    ]
+    assert made == [True, False]
 
 
 def test_layers_that_read_one_value_share_its_range() -> None:

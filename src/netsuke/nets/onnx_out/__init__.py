@@ -22,13 +22,15 @@ class Exported:
 
     content: the file, without names and metadata. readable: the same graph with the user's names on
     its nodes, for looking into it. inputs: (name, dtype, shape without the batch). integer: names
-    (in ``readable``) of the nodes a runtime should run on integers.
+    (in ``readable``) of the nodes a runtime should run on integers. dynamic: whether ranges are found
+    at each call.
     """
 
     content: bytes
     readable: bytes
     inputs: tuple[tuple[str, str, tuple[int, ...]], ...]
     integer: frozenset[str]
+    dynamic: bool
 
 
 def export_onnx(model: Model) -> Exported:
@@ -40,7 +42,8 @@ def export_onnx(model: Model) -> Exported:
     label(made)
     readable, integer = _bytes(made), meant_for_integers(made)
     strip(made)
-    return Exported(_bytes(made), readable, _inputs(made), integer)
+    dynamic = any(node.op_type == "DynamicQuantizeLinear" for node in made.graph)
+    return Exported(_bytes(made), readable, _inputs(made), integer, dynamic)
 
 
 def to_onnx(model: Model) -> ir.Model:
