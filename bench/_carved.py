@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._contest import Entry, below, contest
 from bench._control import control, epochs, resnet
-from bench._data import load_test
+from bench._data import VALIDATE, load_test, load_train
 from bench._export import torch_onnx
 from bench._harness import ROOT, Bench, Claim, Figure, MissingDataError
 from bench._setup import (
@@ -18,6 +18,7 @@ from bench._setup import (
     stored_bytes,
     with_training,
 )
+from bench._timing import outputs
 
 if TYPE_CHECKING:
     from netsuke.store import Run
@@ -70,8 +71,9 @@ class Carved:
 
 
 def narrower(bench: Bench) -> Figure:
-    """Figure 2."""
+    """Figure 2, and what figure 9 reports."""
     made = _carved(bench, "resnet56-narrow", RESNET56)
+    gaps = _train_test(bench, made)
     claims = (
         Claim("fewer MACs", made.fewer_macs, "x", "≥", 2.57),
         Claim("below the dense control", made.gap["points"], "pt", "≤", 0.5),
@@ -82,8 +84,21 @@ def narrower(bench: Bench) -> Figure:
         f"by pruning alone {100 * (1 - made.ours.size / made.fp32):.0f} % of the bytes and "
         f"{100 * (1 - 1 / made.ours.timing.ratio):.0f} % of the time leave"
     )
-    count = len(made.ours.right)
-    return Figure("channels of ResNet-56", claims, count, made.to_dict(), (saved,))
+    known = "accuracy on training images less that on test images, in points: " + ", ".join(
+        f"{name} {points:.2f}" for name, points in gaps.items()
+    )
+    details = made.to_dict() | {"train_test_gap": gaps}
+    return Figure("channels of ResNet-56", claims, len(made.ours.right), details, (saved, known))
+
+
+def _train_test(bench: Bench, made: Carved) -> dict[str, float]:
+    """Points that each network is better on 10,000 images it was trained on than on those it was not."""
+    x, y = load_train(bench).part(slice(VALIDATE.stop, VALIDATE.stop + bench.count(10_000, 200)))
+    return {
+        name: 100 * float((outputs(entry.path, x).argmax(1) == y).mean() - entry.accuracy)
+        for name, entry in made.found.items()
+        if name in ("Netsuke", "dense control", made.reference)
+    }
 
 
 def combined(bench: Bench) -> Figure:
