@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench._harness import say
 from bench._timing import Sample, Timing, compare, outputs
 
 
@@ -31,14 +32,20 @@ class Entry:
 
 
 def contest(
-    files: Mapping[str, Path], reference: str, images: tuple[Sample, np.ndarray], rounds: int
+    files: Mapping[str, Path],
+    reference: str,
+    images: tuple[Sample, np.ndarray],
+    rounds: int,
+    batch: int = 100,
 ) -> dict[str, Entry]:
-    """Every file on every image, and its time against the reference's on the first."""
+    """Every file on every image, in batches, and its time against the reference's on the first."""
     x, y = images
     first = tuple(part[:1] for part in x) if isinstance(x, tuple) else x[:1]
+    say("timing: " + ", ".join(files))
     times = compare(files, reference, first, rounds)
+    say("timed")
     return {
-        name: Entry(path, times[name], outputs(path, x).argmax(1) == y)
+        name: Entry(path, times[name], outputs(path, x, batch).argmax(1) == y)
         for name, path in files.items()
     }
 
