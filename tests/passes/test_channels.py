@@ -22,7 +22,7 @@ from netsuke.nets.capture import capture
 from netsuke.nets.channels.groups import groups
 from netsuke.nets.channels.rehearsal import Rehearsal, parts
 from netsuke.nets.costs import layers, totals
-from netsuke.nets.graph import op, tensor_of
+from netsuke.nets.graph import op, shapes, tensor_of
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.prune.criteria.magnitude import Magnitude
@@ -124,6 +124,19 @@ def test_a_table_of_kernels_prices_what_it_has():
     assert plain == none
     convolutions = sum(op(n) == "conv2d" for n in model.network.graph.nodes)
     assert convolutions < table < convolutions + plain
+
+
+@pytest.mark.parametrize("heads", ["whole", "narrower"])
+def test_heads_leave_whole_or_all_get_narrower(heads: str):
+    model = captured("encoder")
+    ids = np.random.default_rng(0).integers(0, 50, (64, 12))
+    data = ready(Task(calibrate=ids, validate=(ids, np.zeros(64, np.int64))))
+    wanted = Channels(ratio=0.5, cost="macs", scope="local", epochs=0, heads=heads)
+    made = wanted.apply(model, Goal(data=data, device=DEVICE)).network
+    known = shapes(made, (torch.from_numpy(ids[:2]),))
+    attention = next(n for n in made.graph.nodes if op(n) == "scaled_dot_product_attention")
+    _, count, _, width = known[attention.all_input_nodes[0].name]
+    assert (count < 4, width < 8) == (heads == "whole", heads == "narrower")
 
 
 def test_damage_is_how_far_the_outputs_move():

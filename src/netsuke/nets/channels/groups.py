@@ -20,6 +20,7 @@ from netsuke.nets.channels.norms import statistics
 from netsuke.nets.channels.rules import label
 
 Role = Literal["producer", "consumer", "other"]
+Heads = Literal["whole", "narrower"]
 Keep = Mapping[int, Iterable[int]]
 """Group id → the units that stay; groups that are not named stay whole."""
 
@@ -104,7 +105,7 @@ def silencers(group: Group) -> tuple[Member, ...]:
     return tuple(m for m in group.members if m.role == "consumer") or group.members
 
 
-def groups(model: Model, heads: Literal["whole", "narrower"] = "whole") -> Groups:
+def groups(model: Model, heads: Heads = "whole") -> Groups:
     """The channel groups of a model. Runs it once on its example; about a second for a big one.
 
     A dimension that is split (attention heads, channel shuffle) can keep its channels in any of its

@@ -12,7 +12,7 @@ from netsuke.core.data import Stream
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.channels.branches import Branch, add_gates, branches
-from netsuke.nets.channels.groups import Groups, Keep, groups
+from netsuke.nets.channels.groups import Groups, Heads, Keep, groups
 from netsuke.nets.channels.surgery import silenced
 from netsuke.nets.costs import layers
 from netsuke.nets.data import Inputs, batches
@@ -34,9 +34,9 @@ class Parts:
     branches: tuple[Branch, ...]
 
 
-def parts(model: Model) -> Parts:
-    """Everything that can leave a model."""
-    return Parts(groups(model), branches(model))
+def parts(model: Model, heads: Heads = "whole") -> Parts:
+    """Everything that can leave a model. heads: as in ``groups``."""
+    return Parts(groups(model, heads), branches(model))
 
 
 class Rehearsal:

@@ -7,6 +7,7 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.registry import named
+from netsuke.nets.channels.groups import Heads
 from netsuke.nets.channels.importance import Criterion
 from netsuke.nets.channels.rehearsal import Parts, Rehearsal, parts
 from netsuke.nets.onnx_out import export_onnx
@@ -30,7 +31,7 @@ class Channels(RetrainedPass):
     goal has a clock), MACs, parameters, or bytes of the exported file. parameters: the share of them
     that leaves at least, for who must also get smaller. scope: "global" takes where the least harm is
     done, "local" the same share of every layer, and no branches. criterion: which units of a group go
-    first. branches: whether whole residual branches may leave. reconstruct: before any training, weights
+    first. heads: attention heads leave "whole", or all get "narrower" alike. branches: whether whole residual branches may leave. reconstruct: before any training, weights
     are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
     little, retrain, again, until the ratio is reached or too much quality is lost; the epochs are shared
     out among them. epochs, lr, batch, temperature, soft: retraining with the original as teacher
@@ -43,6 +44,7 @@ class Channels(RetrainedPass):
     parameters: Annotated[float, Range(0, 0.95)] = 0.0
     scope: Literal["global", "local"] = "global"
     criterion: str = "taylor"
+    heads: Heads = "whole"
     branches: bool = True
     reconstruct: bool = True
     steps: Annotated[int, Range(1, 100)] = 1
@@ -69,7 +71,7 @@ class Channels(RetrainedPass):
 
     def apply(self, model: Model, goal: Goal) -> Model:
         """Raises NetsukeError where a name in ``protect`` is no layer of the model."""
-        known = parts(model)
+        known = parts(model, self.heads)
         made = self._in_steps(model, goal)
         notes = (
             *made.notes,
@@ -154,7 +156,7 @@ class Channels(RetrainedPass):
         return named(Criterion, "netsuke.passes.prune.criteria", self.criterion)()  # type: ignore[type-abstract]
 
     def _space(self, model: Model, goal: Goal) -> Space:
-        found = parts(model)
+        found = parts(model, self.heads)
         self._check_names(found)
         costs: tuple[Cost, ...] = (self.cost, "parameters")
         prices = tuple(
