@@ -46,6 +46,11 @@ class Carved:
         return min(self.found[name].size for name in self.floats)
 
     @property
+    def smaller_stored(self) -> float:
+        """Bytes of the smaller FP32 export ÷ of the stored form."""
+        return self.fp32 / stored_bytes(self.run)
+
+    @property
     def fewer_macs(self) -> float:
         """MACs of the original ÷ of what is left."""
         before, after = (
@@ -102,24 +107,24 @@ def _train_test(bench: Bench, made: Carved) -> dict[str, float]:
 
 
 def combined(bench: Bench) -> Figure:
-    """Figure 5."""
+    """Figure 5: of each network one point that runs fast, and one that is stored small."""
     claims: list[Claim] = []
     details = {}
     for name, weights, limits in (
-        ("resnet20-small", RESNET20, (7.0, 1.5, 3.0)),
-        ("resnet56-small", RESNET56, (9.0, 1.0, 3.5)),
+        ("resnet20", RESNET20, (7.0, 1.5, 3.0)),
+        ("resnet56", RESNET56, (9.0, 1.0, 3.5)),
     ):
-        made = _carved(bench, name, weights)
+        small, stored = (_carved(bench, f"{name}-{way}", weights) for way in ("small", "stored"))
         size, lost, faster = limits
-        net = name.split("-")[0]
         claims += [
-            Claim(f"{net}: runnable file smaller", made.fp32 / made.ours.size, "x", "≥", size),
-            Claim(f"{net}: below the dense control", made.gap["points"], "pt", "≤", lost),
-            Claim(f"{net}: faster than FP32", made.ours.timing.ratio, "x", "≥", faster),
-            Claim(f"{net}: stored form smaller", made.fp32 / stored_bytes(made.run), "x", "≥", 20.0),
-        ]  # fmt: skip
-        details[net] = made.to_dict()
-    return Figure("prune + quantize + pack", tuple(claims), len(made.ours.right), details)
+            Claim(f"{name}: runnable file smaller", small.fp32 / small.ours.size, "x", "≥", size),
+            Claim(f"{name}: below the dense control", small.gap["points"], "pt", "≤", lost),
+            Claim(f"{name}: faster than FP32", small.ours.timing.ratio, "x", "≥", faster),
+            Claim(f"{name}: stored form smaller", stored.smaller_stored, "x", "≥", 20.0),
+            Claim(f"{name}: stored form below its control", stored.gap["points"], "pt", "≤", lost),
+        ]
+        details[name] = {"small": small.to_dict(), "stored": stored.to_dict()}
+    return Figure("prune + quantize + pack", tuple(claims), len(small.ours.right), details)
 
 
 def _carved(bench: Bench, recipe: str, weights: str) -> Carved:
