@@ -25,23 +25,21 @@ def adaround(problem: Problem) -> Tensor:
     """
     form = Quadratic.of(problem, DAMPING)
     grid, step = problem.grid, (problem.grid.step * problem.grid.free).float()
-    level = form.target / grid.step
-    floor = torch.floor(level).clamp(grid.low, grid.high - 1)
-    plain = grid.nearest(form.target)
-    size = form.error(plain).sum().float().clamp(min=1e-30)
+    size = form.error(grid.nearest(form.target)).sum().float().clamp(min=1e-30)
+    floor = torch.floor(form.target / grid.step).clamp_(grid.low, grid.high - 1).float()
     # By hand: differentiating the error would multiply by the Hessian twice.
-    low, hessian = floor.float() * step - form.target.float(), form.hessian.float()
-    slope = step * (2 * step.numel() / size)
-    learned = _logit((level - floor).clamp(0.01, 0.99).float())
+    low, hessian = floor * step - form.target.float(), form.hessian.float()
+    learned = _logit((form.target / grid.step - floor).clamp_(0.01, 0.99).float())
     optimizer = torch.optim.Adam([learned], RATE)
     for i in range(STEPS):
         share = _share(learned)
-        learned.grad = ((low + share * step) @ hessian).mul_(slope)
+        learned.grad = ((low + share * step) @ hessian).mul_(step).mul_(2 * step.numel() / size)
         if i >= WARM * STEPS:
             learned.grad += _pull(share, (i / STEPS - WARM) / (1 - WARM))
         learned.grad *= _share_slope(learned)
         optimizer.step()
     made = (floor + (_share(learned) >= 0.5)) * grid.step * grid.free
+    plain = grid.nearest(form.target)
     better = form.error(made) < form.error(plain)
     return torch.where(better[:, :, None], made, plain)
 

@@ -29,20 +29,21 @@ def layer_by_layer(
     """Solve the layers in the order of the graph; gives the number of samples that were used.
 
     layers: convolutions and linear layers. batches: of inputs, iterable again. Memory: the values
-    between two places for as many samples as fit 64 MB (less for a large model, whose copies take
-    memory too, but a third of its size at least), and a bounded number of rows.
+    between two places for as many samples as fit 64 MB, and 32 MB of rows; less for a large model,
+    whose copies take memory too, but a third of its size at least.
     """
     stages = list(_stages(network, layers))
     size = sum(p.nbytes for p in network.parameters())
     with torch.no_grad(), in_eval_mode(network):
-        replay = Replay(network, batches, [s[0] for s in stages], max(KEPT - size // 3, size // 3))
+        replay = Replay(network, batches, [s[0] for s in stages], _share(KEPT, size))
         for stage in stages:
             replay.advance(stage[0])
-            seen = _Rows(stage, network, replay.samples)
+            seen = _Rows(stage, network, replay.samples, _share(ROWS, size))
             replay.show(stage, seen.add)
             for layer in stage:
                 release()
                 solve(layer, *seen.of(layer))
+            release()
     return replay.samples
 
 
@@ -63,11 +64,18 @@ def _stages(network: GraphModule, layers: Sequence[Node]) -> Iterator[list[Node]
         yield stage
 
 
+def _share(most: int, size: int) -> int:
+    """Bytes to keep beside a model of this size."""
+    return max(most - size // 3, size // 3)
+
+
 class _Rows:
     """Rows of some layers, drawn at random from every sample, as many as memory allows."""
 
-    def __init__(self, layers: Sequence[Node], network: GraphModule, samples: int) -> None:
-        self._network, self._samples, self._share = network, samples, ROWS // len(layers)
+    def __init__(
+        self, layers: Sequence[Node], network: GraphModule, samples: int, limit: int
+    ) -> None:
+        self._network, self._samples, self._share = network, samples, limit // len(layers)
         self._seen: dict[Node, list[tuple[Tensor, Tensor]]] = {layer: [] for layer in layers}
         self._draw = torch.Generator().manual_seed(0)
 
