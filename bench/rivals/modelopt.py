@@ -1,0 +1,124 @@
+"""ModelOpt's FastNAS on a CIFAR ResNet. Run by its own environment; it prunes and saves, trains nothing.
+
+FastNAS measures once how much accuracy each width of each layer costs alone, then takes for any bound
+on the FLOPs the threshold on that cost which just meets it. The measuring is kept as its checkpoint,
+so that every further bound costs seconds.
+
+What it is given in its favour: the slice-and-pad shortcut as a 1×1 convolution with the wiring for
+weights (``pad`` passes it for an operation that keeps channels, so it would cut the wrong ones), which
+leaves the widths of the stages free; its divisor of widths, 32 by default, which no layer of this
+network but the last ones could meet, as asked; the batch norms measured again for every width tried.
+
+Request: state (safetensors), images (npy, float32 NCHW: for the batch norms), scored_images and
+scored_classes (npy, int64: what the accuracy is scored on), scope ("global" | "inner": residual stream
+left alone), divisor (of widths), shares (upper bounds of the FLOPs, parts of 1, falling), folder.
+Reply: files (share → state; no share that cannot be met), version, seconds, scored (how many times).
+"""
+
+import contextlib
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import modelopt
+import modelopt.torch.prune as mtp
+import numpy as np
+import torch
+from bench._resnet import ResNet, Select, from_state, with_selects
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+BATCH, BATCHES = 100, 10
+"""Images at a time, and how many such batches the batch norms are measured on."""
+
+
+class Score:
+    """Share of right answers; counts how often it is asked."""
+
+    def __init__(self, images: np.ndarray, classes: np.ndarray) -> None:
+        self.x, self.y, self.asked = torch.from_numpy(images), torch.from_numpy(classes), 0
+
+    @torch.no_grad()
+    def __call__(self, net: nn.Module) -> float:
+        self.asked += 1
+        found = torch.cat([net(part).argmax(1) for part in self.x.split(BATCH)])
+        return float((found == self.y).float().mean())
+
+
+def network(state: str) -> ResNet:
+    """The network with its shortcuts as convolutions FastNAS knows."""
+    net = with_selects(from_state(load_file(state)))
+    for block in net.blocks():
+        if isinstance(block.shortcut, Select):
+            wiring = block.shortcut.weight
+            conv = nn.Conv2d(wiring.shape[1], wiring.shape[0], 1, 2, bias=False)
+            conv.weight = wiring
+            block.shortcut = conv
+    return net
+
+
+def rules(scope: str, divisor: int) -> dict[str, Any]:
+    """FastNASConfig's: every multiple of ``divisor`` up to 64 is a width. A shortcut without a rule
+    holds the stages on both its sides."""
+    shares = tuple((i + 1) / 64 for i in range(64))
+    conv = {"channels_ratio": shares, "channel_divisor": divisor, "kernel_size": ()}
+    flat = {"features_ratio": shares, "feature_divisor": divisor}
+    held = {"*shortcut*": None} if scope == "inner" else {}
+    return {
+        "nn.Conv2d": {"*": conv, **held},
+        "nn.BatchNorm2d": {"*": flat},
+        "nn.Linear": {"*": flat},
+    }
+
+
+def prune(request: dict[str, Any], share: float, score: Score) -> nn.Module:
+    """The network with at most ``share`` of the FLOPs. Raises ValueError where there is none."""
+    images = torch.from_numpy(np.load(request["images"]))
+    config = {
+        "data_loader": images.split(BATCH),
+        "max_iter_data_loader": BATCHES,
+        "collect_func": lambda batch: batch,
+        "score_func": score,
+        "checkpoint": str(Path(request["folder"]) / "search.pth"),
+        "verbose": False,
+    }
+    mode = [("fastnas", rules(request["scope"], request["divisor"]))]
+    bound = {"flops": f"{100 * share}%"}
+    sample = torch.zeros(1, 3, 32, 32)
+    found: nn.Module = mtp.prune(network(request["state"]), mode, bound, sample, config)[0]
+    return found
+
+
+def main(asked: str, answered: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    request = json.loads(Path(asked).read_text("utf8"))
+    folder = Path(request["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    # One of an earlier request may have been scored on other images.
+    (folder / "search.pth").unlink(missing_ok=True)
+    score = Score(np.load(request["scored_images"]), np.load(request["scored_classes"]))
+    start, files = time.perf_counter(), {}
+    for share in request["shares"]:
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                net = prune(request, share, score)
+        except ValueError as error:
+            if "constraints" not in str(error):
+                raise
+            break
+        path = folder / f"{share:.4f}.safetensors"
+        save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, path)
+        files[str(share)] = str(path)
+    spent = time.perf_counter() - start
+    told = {"version": modelopt.__version__, "seconds": spent, "scored": score.asked}
+    Path(answered).write_text(json.dumps({"files": files, **told}), "utf8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
