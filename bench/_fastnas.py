@@ -8,7 +8,7 @@ from typing import Any
 from bench._rivals import rival
 
 FASTNAS = "ModelOpt FastNAS"
-SHARES = [round(0.95 - 0.0125 * i, 4) for i in range(69)]
+SHARES = (0.9, 0.8, *(round(0.7 - 0.0125 * i, 4) for i in range(45)))
 FAIR = (
     "FastNAS got widths in multiples of 4, 8 and 16 (its default of 32 leaves most layers uncut), the "
     "slice-and-pad shortcuts as 1×1 convolutions it can cut, the residual stream free or held, batch norms "
@@ -23,7 +23,7 @@ class FastNas:
 
     scope: str
     divisor: int
-    shares: tuple[float, ...] = tuple(SHARES)
+    shares: tuple[float, ...] = SHARES
 
     tool = "modelopt"
     title = FASTNAS

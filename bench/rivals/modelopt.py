@@ -5,14 +5,16 @@ on the FLOPs the threshold on that cost which just meets it. The measuring is ke
 so that every further bound costs seconds.
 
 What it is given in its favour: the slice-and-pad shortcut as a 1×1 convolution with the wiring for
-weights (``pad`` passes it for an operation that keeps channels, so it would cut the wrong ones), which
-leaves the widths of the stages free; its divisor of widths, 32 by default, which no layer of this
-network but the last ones could meet, as asked; the batch norms measured again for every width tried.
+weights (it takes ``pad`` for an operation that keeps channels), which leaves the widths of the stages
+free; widths in multiples as asked (its default of 32 only the last layers could meet); batch norms
+measured anew for every width tried, which takes 50 batches (its queue: with fewer it does not measure)
+and a score that calls ``eval`` (what sets it off), and once more for every network saved.
 
 Request: state (safetensors), images (npy, float32 NCHW: for the batch norms), scored_images and
 scored_classes (npy, int64: what the accuracy is scored on), scope ("global" | "inner": residual stream
 left alone), divisor (of widths), shares (upper bounds of the FLOPs, parts of 1, falling), folder.
-Reply: files (share → state; no share that cannot be met), version, seconds, scored (how many times).
+Reply: files (share → state; no share that cannot be met), version, scored (how many times), searched
+and seconds (of the measuring, of everything).
 """
 
 import contextlib
@@ -31,10 +33,10 @@ import numpy as np
 import torch
 from bench._resnet import ResNet, Select, from_state, with_selects
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
-BATCH, BATCHES = 100, 10
-"""Images at a time, and how many such batches the batch norms are measured on."""
+BATCHES, BATCH = 50, 20
+"""As many batches as its queue holds, and images in each (fewer where there are fewer)."""
 
 
 class Score:
@@ -46,7 +48,8 @@ class Score:
     @torch.no_grad()
     def __call__(self, net: nn.Module) -> float:
         self.asked += 1
-        found = torch.cat([net(part).argmax(1) for part in self.x.split(BATCH)])
+        net.eval()
+        found = torch.cat([net(part).argmax(1) for part in self.x.split(100)])
         return float((found == self.y).float().mean())
 
 
@@ -76,12 +79,15 @@ def rules(scope: str, divisor: int) -> dict[str, Any]:
     }
 
 
-def prune(request: dict[str, Any], share: float, score: Score) -> nn.Module:
-    """The network with at most ``share`` of the FLOPs. Raises ValueError where there is none."""
-    images = torch.from_numpy(np.load(request["images"]))
+def prune(
+    request: dict[str, Any], share: float, score: Score, batches: list[Tensor] | None = None
+) -> nn.Module:
+    """The network with at most ``share`` of the FLOPs. Raises ValueError where there is none.
+
+    batches: images to measure batch norms on; needed until the checkpoint is there.
+    """
     config = {
-        "data_loader": images.split(BATCH),
-        "max_iter_data_loader": BATCHES,
+        "data_loader": batches,
         "collect_func": lambda batch: batch,
         "score_func": score,
         "checkpoint": str(Path(request["folder"]) / "search.pth"),
@@ -94,20 +100,35 @@ def prune(request: dict[str, Any], share: float, score: Score) -> nn.Module:
     return found
 
 
-def main(asked: str, answered: str) -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    request = json.loads(Path(asked).read_text("utf8"))
+@torch.no_grad()
+def measured(net: nn.Module, batches: list[Tensor]) -> nn.Module:
+    """Its batch norms measured anew, in place."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    net.train()
+    for batch in batches:
+        net(batch)
+    for norm, momentum in zip(norms, before, strict=True):
+        norm.momentum = momentum
+    return net.eval()
+
+
+def every(request: dict[str, Any], score: Score) -> tuple[dict[str, str], float]:
+    """A state for each share that can be met; seconds of the measuring."""
     folder = Path(request["folder"])
-    folder.mkdir(parents=True, exist_ok=True)
     # One of an earlier request may have been scored on other images.
     (folder / "search.pth").unlink(missing_ok=True)
-    score = Score(np.load(request["scored_images"]), np.load(request["scored_classes"]))
+    images = torch.from_numpy(np.load(request["images"]))
+    batches = list(images.split(min(BATCH, len(images) // BATCHES)))[:BATCHES]
     start, files = time.perf_counter(), {}
+    prune(request, 1.0, score, batches)
+    searched = time.perf_counter() - start
     for share in request["shares"]:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                net = prune(request, share, score)
+            net = measured(prune(request, share, score), batches)
         except ValueError as error:
             if "constraints" not in str(error):
                 raise
@@ -115,9 +136,26 @@ def main(asked: str, answered: str) -> None:
         path = folder / f"{share:.4f}.safetensors"
         save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, path)
         files[str(share)] = str(path)
-    spent = time.perf_counter() - start
-    told = {"version": modelopt.__version__, "seconds": spent, "scored": score.asked}
-    Path(answered).write_text(json.dumps({"files": files, **told}), "utf8")
+    return files, searched
+
+
+def main(asked: str, answered: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    request = json.loads(Path(asked).read_text("utf8"))
+    Path(request["folder"]).mkdir(parents=True, exist_ok=True)
+    score = Score(np.load(request["scored_images"]), np.load(request["scored_classes"]))
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):
+        files, searched = every(request, score)
+    reply = {
+        "files": files,
+        "version": modelopt.__version__,
+        "scored": score.asked,
+        "searched": searched,
+        "seconds": time.perf_counter() - start,
+    }
+    Path(answered).write_text(json.dumps(reply), "utf8")
 
 
 if __name__ == "__main__":
