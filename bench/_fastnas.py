@@ -11,7 +11,7 @@ FASTNAS = "ModelOpt FastNAS"
 SHARES = (0.9, 0.8, *(round(0.7 - 0.0125 * i, 4) for i in range(45)))
 FAIR = (
     "FastNAS got widths in multiples of 4, 8 and 16 (its default of 32 leaves most layers uncut), the "
-    "slice-and-pad shortcuts as 1×1 convolutions it can cut, the residual stream free or held, batch norms "
+    "slice-and-pad shortcuts and the classifier as 1×1 convolutions it can cut, the residual stream free or held, batch norms "
     "measured anew for every width it scores, and the 2,000 validation images to score on; it removes no blocks"
 )
 

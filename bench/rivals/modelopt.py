@@ -5,8 +5,8 @@ on the FLOPs the threshold on that cost which just meets it. The measuring is ke
 so that every further bound costs seconds.
 
 What it is given in its favour: the slice-and-pad shortcut as a 1×1 convolution with the wiring for
-weights (it takes ``pad`` for an operation that keeps channels), which leaves the widths of the stages
-free; widths in multiples as asked (its default of 32 only the last layers could meet); batch norms
+weights (it takes ``pad`` for an operation that keeps channels) and the classifier as another (it holds
+the width before any linear layer), which leaves the widths of all stages free; widths in multiples as asked (its default of 32 only the last layers could meet); batch norms
 measured anew for every width tried, which takes 50 batches (its queue: with fewer it does not measure)
 and a score that calls ``eval`` (what sets it off), and once more for every network saved.
 
@@ -34,6 +34,7 @@ import torch
 from bench._resnet import ResNet, Select, from_state, with_selects
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 BATCHES, BATCH = 50, 20
 """As many batches as its queue holds, and images in each (fewer where there are fewer)."""
@@ -53,16 +54,34 @@ class Score:
         return float((found == self.y).float().mean())
 
 
-def network(state: str) -> ResNet:
-    """The network with its shortcuts as convolutions FastNAS knows."""
-    net = with_selects(from_state(load_file(state)))
-    for block in net.blocks():
-        if isinstance(block.shortcut, Select):
-            wiring = block.shortcut.weight
-            conv = nn.Conv2d(wiring.shape[1], wiring.shape[0], 1, 2, bias=False)
-            conv.weight = wiring
-            block.shortcut = conv
-    return net
+class Convolved(nn.Module):
+    """A ResNet whose shortcuts and classifier are convolutions; every other part is the same one."""
+
+    def __init__(self, net: ResNet) -> None:
+        super().__init__()
+        for name, child in net.named_children():
+            self.add_module(name, child)
+        for block in net.blocks():
+            if isinstance(block.shortcut, Select):
+                block.shortcut = _conv(block.shortcut.weight, stride=2)
+        self.linear = _conv(net.linear.weight[:, :, None, None], net.linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(functional.adaptive_avg_pool2d(x, 1)).flatten(1)
+
+
+def _conv(weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> nn.Conv2d:
+    conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1, stride, bias=bias is not None)
+    conv.load_state_dict({"weight": weight} | ({} if bias is None else {"bias": bias}))
+    return conv
+
+
+def state_of(net: nn.Module) -> dict[str, Tensor]:
+    """Its state as ``bench._resnet`` reads it."""
+    state = {name: value.detach().contiguous() for name, value in net.state_dict().items()}
+    return {**state, "linear.weight": state["linear.weight"].flatten(1)}
 
 
 def rules(scope: str, divisor: int) -> dict[str, Any]:
@@ -72,11 +91,7 @@ def rules(scope: str, divisor: int) -> dict[str, Any]:
     conv = {"channels_ratio": shares, "channel_divisor": divisor, "kernel_size": ()}
     flat = {"features_ratio": shares, "feature_divisor": divisor}
     held = {"*shortcut*": None} if scope == "inner" else {}
-    return {
-        "nn.Conv2d": {"*": conv, **held},
-        "nn.BatchNorm2d": {"*": flat},
-        "nn.Linear": {"*": flat},
-    }
+    return {"nn.Conv2d": {"*": conv, **held}, "nn.BatchNorm2d": {"*": flat}}
 
 
 def prune(
@@ -96,7 +111,8 @@ def prune(
     mode = [("fastnas", rules(request["scope"], request["divisor"]))]
     bound = {"flops": f"{100 * share}%"}
     sample = torch.zeros(1, 3, 32, 32)
-    found: nn.Module = mtp.prune(network(request["state"]), mode, bound, sample, config)[0]
+    net = Convolved(with_selects(from_state(load_file(request["state"]))))
+    found: nn.Module = mtp.prune(net, mode, bound, sample, config)[0]
     return found
 
 
@@ -134,7 +150,7 @@ def every(request: dict[str, Any], score: Score) -> tuple[dict[str, str], float]
                 raise
             break
         path = folder / f"{share:.4f}.safetensors"
-        save_file({k: v.detach().contiguous() for k, v in net.state_dict().items()}, path)
+        save_file(state_of(net), path)
         files[str(share)] = str(path)
     return files, searched
 
