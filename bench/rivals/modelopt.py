@@ -6,9 +6,10 @@ so that every further bound costs seconds.
 
 What it is given in its favour: the slice-and-pad shortcut as a 1×1 convolution with the wiring for
 weights (it takes ``pad`` for an operation that keeps channels) and the classifier as another (it holds
-the width before any linear layer), which leaves the widths of all stages free; widths in multiples as asked (its default of 32 only the last layers could meet); batch norms
-measured anew for every width tried, which takes 50 batches (its queue: with fewer it does not measure)
-and a score that calls ``eval`` (what sets it off), and once more for every network saved.
+the width before any linear layer), which leaves the widths of all stages free; widths in multiples as
+asked (its default of 32 only the last layers could meet); batch norms measured anew for every width
+tried, which takes 50 batches (its queue: with fewer it does not measure) and a score that calls
+``eval`` (what sets it off), and once more for every network saved.
 
 Request: state (safetensors), images (npy, float32 NCHW: for the batch norms), scored_images and
 scored_classes (npy, int64: what the accuracy is scored on), scope ("global" | "inner": residual stream
