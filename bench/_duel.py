@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -15,14 +15,14 @@ from torch import nn
 from bench._data import SHORT, VALIDATE, load_test, load_train
 from bench._export import torch_onnx
 from bench._harness import Bench, Claim, Figure, say
-from bench._loop import Loop, accuracy, train
-from bench._pruned import Pruned, prune_until, variants
-from bench._rivals import RivalFailedError, RivalMissingError
+from bench._loop import Loop, right, train
+from bench._pruned import IMPORTANCES, Pruned, as_fast, cuts, variants
 from bench._setup import RESNET20, fastest_fp32, network, with_training
 from bench._timing import Timing, compare
 
 if TYPE_CHECKING:
     from netsuke import Task
+    from netsuke.passes.prune.prices import Cost
 
 SPEEDUP = 1.6
 FAIR = (
@@ -33,7 +33,6 @@ FAIR = (
 MORE = (0.385, 0.395, 0.405)
 SEEDS = (0, 1, 2)
 ROUNDS = 40
-MODES = {"magnitude": "group magnitude", "taylor": "group Taylor"}
 
 
 @dataclass(frozen=True)
@@ -54,43 +53,55 @@ class Arena:
     test: tuple[np.ndarray, np.ndarray]
     loop: Loop
 
+    def right(self, side: Side, seed: int, on: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """For every image, whether it is right after the short retraining."""
+        return right(train(side.make(), *self.short, seed, self.loop), *on)
+
     def score(self, side: Side, seed: int, on: tuple[np.ndarray, np.ndarray]) -> float:
         """Accuracy after the short retraining."""
-        return accuracy(train(side.make(), *self.short, seed, self.loop), *on)
+        return float(self.right(side, seed, on).mean())
+
+
+def arena_of(bench: Bench) -> Arena:
+    """3,000 images to retrain on for two epochs, the validation images, the test images."""
+    images = load_train(bench)
+    short = slice(SHORT.start, SHORT.start + bench.count(3000, 200))
+    loop = Loop(epochs=bench.count(2, 1))
+    return Arena(images.part(short), images.part(VALIDATE), load_test(bench), loop)
 
 
 def duel(bench: Bench) -> Figure:
     """Both sides pruned to 1/1.6 of the time, retrained, judged on the test images."""
-    images = load_train(bench)
-    short = slice(SHORT.start, SHORT.start + bench.count(3000, 200))
-    arena = Arena(
-        images.part(short),
-        images.part(VALIDATE),
-        load_test(bench),
-        Loop(epochs=bench.count(2, 1)),
+    arena = arena_of(bench)
+    sample = arena.test[0][:1]
+    reference, ours = carve(bench, sample)
+    folder = bench.folder("torch_pruning")
+    made, notes = cuts(variants(bench.quick), request_of(bench, arena, folder), folder)
+    tried = strongest(
+        arena, [as_fast(cut, SPEEDUP, reference, sample, folder) for cut in made], folder
     )
-    reference, ours = carve(bench, arena.test[0][:1])
-    rivals, notes, searched = strongest(bench, arena, reference)
+    rivals = best_of(tried, folder)
     sides = {"Netsuke": ours, **rivals}
     files = {name: side.file for name, side in sides.items()} | {"FP32": reference}
-    times = compare(files, "FP32", arena.test[0][:1], bench.count(ROUNDS, 2))
+    times = compare(files, "FP32", sample, bench.count(ROUNDS, 2))
     seeds = SEEDS[: bench.count(3, 1)]
     scores = {
         side: [arena.score(s, seed, arena.test) for seed in seeds] for side, s in sides.items()
     }
     details = {
         "sides": {side: _facts(s, times[side], scores[side]) for side, s in sides.items()},
-        "torch_pruning_variants": searched,
+        "torch_pruning_variants": [one.to_dict("speedup") for one in tried],
         "loop": vars(arena.loop) | {"images": len(arena.short[1]), "seeds": len(seeds)},
     }
-    return Figure(
-        "pruning alone, as fast", _claims(times, scores), len(arena.test[1]), details, tuple(notes)
-    )
+    count = len(arena.test[1])
+    return Figure("pruning alone, as fast", _claims(times, scores), count, details, (*notes, FAIR))
 
 
 def _claims(times: dict[str, Timing], scores: dict[str, list[float]]) -> tuple[Claim, ...]:
     ours = mean(scores["Netsuke"])
-    above = {m: 100 * (ours - mean(scores[m])) if m in scores else None for m in MODES.values()}
+    above = {
+        m: 100 * (ours - mean(scores[m])) if m in scores else None for m in IMPORTANCES.values()
+    }
     return (
         *(
             Claim(f"above Torch-Pruning, {m}", points, "pt", ">", 0.0)
@@ -110,7 +121,7 @@ def carve(bench: Bench, sample: np.ndarray) -> tuple[Path, Side]:
     name, floats = fastest_fp32(bench, _original(bench, task), sample)
     reference = floats[name]
     for ratio in (1 - 1 / SPEEDUP, *MORE):
-        side = _carved(bench, task, ratio)
+        side = carved(bench, task, ratio)
         speedup = compare(
             {"fp32": reference, "carved": side.file}, "fp32", sample, bench.count(10, 2)
         )["carved"].ratio
@@ -120,20 +131,20 @@ def carve(bench: Bench, sample: np.ndarray) -> tuple[Path, Side]:
     return reference, side
 
 
-def _carved(bench: Bench, task: Task, ratio: float) -> Side:
+def carved(bench: Bench, task: Task, ratio: float, cost: Cost = "seconds") -> Side:
+    """Netsuke's pruned network with ``ratio`` of the cost gone: the pass alone, no retraining."""
     from netsuke import Recipe, walk
     from netsuke.core.recipe import make_pass
     from netsuke.nets.graph import clone
 
-    wanted = make_pass("prune.channels", {"ratio": ratio, "cost": "seconds", "epochs": 0})
+    wanted = make_pass("prune.channels", {"ratio": ratio, "cost": cost, "epochs": 0})
     trials = walk(network(bench), Recipe(wanted), task)
     state = next(trials).state
     if state is None:
         raise RuntimeError("prune.channels refused ResNet-20")
     # The walk's own files go when it does.
-    file = Path(
-        shutil.copy(state.artifact.path, bench.folder("carved") / f"netsuke-{ratio:.3f}.onnx")
-    )
+    kept = bench.folder("carved") / f"netsuke-{cost}-{ratio:.3f}.onnx"
+    file = Path(shutil.copy(state.artifact.path, kept))
     summary, pruned = state.model.lineage[-1].summary, state.model.network
     return Side(lambda: clone(pruned), file, f"{summary}; ratio {ratio:.3f}")
 
@@ -150,43 +161,45 @@ def _original(bench: Bench, task: Task) -> Path:
     return OnnxRuntime().export(model, goal.device, bench.folder("carved") / "fp32.onnx").path
 
 
-def strongest(
-    bench: Bench, arena: Arena, reference: Path
-) -> tuple[dict[str, Side], list[str], list[dict[str, Any]]]:
-    """Per importance the variant of Torch-Pruning that is best on the validation images after the
-    short retraining, among those pruned until they are as fast; notes; every variant tried."""
-    folder = bench.folder("torch_pruning")
-    np.save(folder / "x.npy", arena.short[0])
-    np.save(folder / "y.npy", arena.short[1])
-    request = {
-        "state": str(bench.file(RESNET20)),
-        "images": str(folder / "x.npy"),
-        "classes": str(folder / "y.npy"),
-    }
-    tried: list[tuple[Pruned, float]] = []
-    try:
-        for variant in variants(bench.quick):
-            pruned = prune_until(variant, SPEEDUP, reference, arena.test[0][:1], request, folder)
-            if pruned is not None:
-                tried.append((pruned, arena.score(_side(pruned, folder), SEEDS[0], arena.validate)))
-                say(f"    {100 * tried[-1][1]:.1f} % on the validation images")
-    except (RivalMissingError, RivalFailedError) as error:
-        return {}, [str(error)], []
-    best = {
-        title: max(
-            (t for t in tried if t[0].variant.importance == kind), key=lambda t: t[1], default=None
-        )
-        for kind, title in MODES.items()
-    }
-    sides = {title: _side(t[0], folder) for title, t in best.items() if t}
-    return (
-        sides,
-        [],
-        [
-            {"variant": str(p.variant), "ratio": p.ratio, "speedup": p.speedup, "validate": s}
-            for p, s in tried
-        ],
-    )
+def request_of(bench: Bench, arena: Arena, folder: Path) -> dict[str, str]:
+    """What rivals are asked with: the original, the short training images, the validation images, as files."""
+    arrays = dict(zip(("images", "classes"), arena.short, strict=True))
+    scored = (part[: bench.count(2000, 100)] for part in arena.validate)
+    arrays |= dict(zip(("scored_images", "scored_classes"), scored, strict=True))
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    files = {name: str(folder / f"{name}.npy") for name in arrays}
+    return {"state": str(bench.file(RESNET20)), **files}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A rival's network and its accuracy on the validation images after the short retraining."""
+
+    pruned: Pruned
+    score: float
+
+    def to_dict(self, found: str) -> dict[str, Any]:
+        """found: what the network was taken for."""
+        one = self.pruned
+        return {"variant": str(one.variant), "ratio": one.ratio, found: one.found, "validate": self.score}  # fmt: skip
+
+
+def strongest(arena: Arena, found: Sequence[Pruned | None], folder: Path) -> list[Tried]:
+    """Every network there is, the best on the validation images first."""
+    tried = []
+    for pruned in found:
+        if pruned is not None:
+            score = arena.score(_side(pruned, folder), SEEDS[0], arena.validate)
+            say(f"  {pruned.variant}: {100 * score:.1f} % on the validation images")
+            tried.append(Tried(pruned, score))
+    return sorted(tried, key=lambda one: one.score, reverse=True)
+
+
+def best_of(tried: list[Tried], folder: Path) -> dict[str, Side]:
+    """By what the variants stand for, the first of them."""
+    first = {one.pruned.variant.title: one.pruned for one in reversed(tried)}
+    return {title: _side(pruned, folder) for title, pruned in first.items()}
 
 
 def _side(pruned: Pruned, folder: Path) -> Side:

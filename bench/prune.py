@@ -23,6 +23,13 @@ def figure_2(bench: Bench) -> Figure:
     return narrower(bench)
 
 
+def figure_3(bench: Bench) -> Figure:
+    """ResNet-20 against Torch-Pruning and ModelOpt FastNAS, as fast and at equal MACs."""
+    from bench._equal import equal
+
+    return equal(bench)
+
+
 def figure_4(bench: Bench) -> Figure:
     """ResNet-56 with 90 and 95 % of its weights gone, and half of them without training."""
     from bench._sparse import unstructured
