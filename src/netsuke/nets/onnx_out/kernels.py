@@ -5,7 +5,15 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from netsuke.nets.onnx_out.edit import Editor, array, is_constant, made_by, replace, slice_arrays
+from netsuke.nets.onnx_out.edit import (
+    Editor,
+    array,
+    is_constant,
+    is_read_once,
+    made_by,
+    replace,
+    slice_arrays,
+)
 from netsuke.nets.onnx_out.integers import MOVERS
 
 BEYOND = 2**31
@@ -17,7 +25,7 @@ CHANNELS, OUTPUTS = 4, 16
 def for_kernels(model: ir.Model) -> None:
     """Apply every rewrite of this module, in place."""
     editor = Editor(model.graph)
-    for rewrite in (write_zero_points, free_biases, pool_strides, widen_input):
+    for rewrite in (write_zero_points, free_biases, join_biases, pool_strides, widen_input):
         for node in list(model.graph):
             rewrite(editor, node)
         passes.RemoveUnusedNodesPass()(model)
@@ -48,6 +56,33 @@ def free_biases(editor: Editor, node: ir.Node) -> None:
         return
     floats = array(held).astype(np.float64) * array(node.inputs[1])
     replace(node, editor.constant(floats.astype(np.float32)))
+
+
+def join_biases(editor: Editor, node: ir.Node) -> None:
+    """A product of integers plus a bias → MatMulInteger, scaled, plus the bias, which becomes one kernel
+    (MatMulIntegerToFloat): 5 % of a transformer's time. Behind DequantizeLinear and MatMul the addition
+    stays apart, and the kernel for matrices, which has a bias, is slower.
+
+    The scale of the input is dequantized from 1: onnxruntime folds every other constant before it
+    looks for the pattern, and then does not find it.
+    """
+    product = made_by(node.inputs[0], "MatMul") if node.op_type == "Add" else None
+    bias = node.inputs[1] if product is not None else None
+    if product is None or not is_read_once(product) or not is_constant(bias):
+        return
+    x, weight = (made_by(given, "DequantizeLinear") for given in product.inputs)
+    if x is None or weight is None or not is_constant(weight.inputs[0]) or array(bias).ndim != 1:
+        return
+    if array(x.inputs[1]).ndim or array(x.inputs[2]).dtype.itemsize > 1:
+        return
+    codes, scale, zero = weight.inputs
+    total = editor.insert(node, "MatMulInteger", [x.inputs[0], codes, x.inputs[2], zero])
+    floats = editor.insert(node, "Cast", total.outputs, {"to": int(ir.DataType.FLOAT)})
+    one = editor.constant(np.array(1, np.uint8))
+    own = editor.insert(node, "DequantizeLinear", [one, x.inputs[1]])
+    step = editor.insert(node, "Mul", [own.outputs[0], scale])
+    made = editor.insert(node, "Mul", [floats.outputs[0], step.outputs[0]])
+    replace(node, editor.insert(node, "Add", [made.outputs[0], bias]).outputs[0])
 
 
 def pool_strides(editor: Editor, node: ir.Node) -> None:
