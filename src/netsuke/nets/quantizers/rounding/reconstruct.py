@@ -77,7 +77,8 @@ def _solve(
     q, weight, bias = _parts(network, layer)
     grid = Grid.of(network, q, len(x), weight)
     assert grid is not None
-    own = y if bias is None else y - _tensor(network, bias.source).view(len(x), 1, -1)
+    # In place: for a wide layer its outputs are the largest of all.
+    own = y if bias is None else y.sub_(_tensor(network, bias.source).view(len(x), 1, -1))
     correct = "none" if bias is None else how[1]
     problem = Problem(weight.reshape(grid.step.shape), grid, x, own).to(_precision(x))
     rounded = METHODS[how[0]](problem if correct == "none" else _centred(problem))
