@@ -353,7 +353,7 @@ def test_every_rival_is_a_script_with_exact_pins() -> None:
     assert (
         scripts
         == sorted(path.stem for path in _rivals.RIVALS.glob("*.txt"))
-        == ["aimet", "brevitas", "nncf", "torch_pruning"]
+        == ["aimet", "brevitas", "modelopt", "nncf", "torch_pruning"]
     )
     for path in _rivals.RIVALS.glob("*.txt"):
         assert all("==" in line for line in path.read_text("utf8").split())
