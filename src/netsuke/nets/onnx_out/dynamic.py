@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
-from netsuke.nets.onnx_out.edit import Editor, array, is_constant, made_by, replace
+from netsuke.nets.onnx_out.edit import Editor, array, is_constant, made_by, multiply_integers
 
 
 def multiply_dynamic(model: ir.Model) -> None:
@@ -26,9 +26,5 @@ def _multiply(editor: Editor, node: ir.Node) -> None:
     held = editor.constant(codes.T) if node.op_type == "Gemm" else weight.inputs[0]
     integers, scale, zero = source.outputs
     zeros = editor.constant(np.zeros(array(steps).shape, codes.dtype))
-    total = editor.insert(node, "MatMulInteger", [integers, held, zero, zeros]).outputs[0]
-    floats = editor.insert(node, "Cast", [total], {"to": int(ir.DataType.FLOAT)}).outputs[0]
-    step = editor.insert(node, "Mul", [scale, steps]).outputs[0]
-    made = editor.insert(node, "Mul", [floats, step]).outputs[0]
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    replace(node, made if bias is None else editor.insert(node, "Add", [made, bias]).outputs[0])
+    multiply_integers(editor, node, [integers, held, zero, zeros], (scale, steps), bias)

@@ -55,6 +55,25 @@ def made_by(value: ir.Value | None, *kinds: str) -> ir.Node | None:
     return node if node is not None and node.op_type in kinds else None
 
 
+def multiply_integers(
+    editor: Editor,
+    node: ir.Node,
+    codes: list[ir.Value | None],
+    scales: tuple[ir.Value, ir.Value | None],
+    bias: ir.Value | None,
+) -> None:
+    """Put MatMulInteger, scaled, plus a bias where ``node`` is; onnxruntime fuses it to one kernel.
+
+    codes: of both factors, then their zero points. scales: of both; the first must be computed at each
+    call, else onnxruntime folds their product before it looks for the pattern.
+    """
+    total = editor.insert(node, "MatMulInteger", codes).outputs[0]
+    floats = editor.insert(node, "Cast", [total], {"to": int(ir.DataType.FLOAT)}).outputs[0]
+    step = editor.insert(node, "Mul", list(scales)).outputs[0]
+    made = editor.insert(node, "Mul", [floats, step]).outputs[0]
+    replace(node, made if bias is None else editor.insert(node, "Add", [made, bias]).outputs[0])
+
+
 def is_read_once(node: ir.Node) -> bool:
     """Whether one node alone reads the output, and it is no output of the graph."""
     value = node.outputs[0]

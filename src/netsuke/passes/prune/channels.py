@@ -31,8 +31,8 @@ class Channels(RetrainedPass):
     goal has a clock), MACs, parameters, or bytes of the exported file. parameters: the share of them
     that leaves at least, for who must also get smaller. scope: "global" takes where the least harm is
     done, "local" the same share of every layer, and no branches. criterion: which units of a group go
-    first. heads: attention heads leave "whole", or all get "narrower" alike. branches: whether whole residual branches may leave. reconstruct: before any training, weights
-    are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
+    first. heads: attention heads leave "whole", or all get "narrower" alike. branches: whether whole
+    residual branches may leave. reconstruct: before any training, weights are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
     little, retrain, again, until the ratio is reached or too much quality is lost; the epochs are shared
     out among them. epochs, lr, batch, temperature, soft: retraining with the original as teacher
     (``nets.train``); none without training data. protect: layers, or modules of layers, that stay.

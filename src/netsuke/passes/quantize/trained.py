@@ -19,6 +19,8 @@ class TrainedPass(TrainingPass):
     """
 
     epochs: Annotated[int, Range(1, 1000)] = 5
+    lr: Annotated[float, Range(1e-6, 1)] = 0.02
+    batch: Annotated[int, Range(2, 100_000)] = 128
     weight_decay: Annotated[float, Range(0, 1)] = 1e-4
     freeze: Annotated[float, Range(0, 1)] = 0.2
     samples: Annotated[int, Range(1, 100_000)] = 500
