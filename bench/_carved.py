@@ -8,11 +8,11 @@ from bench._control import control, epochs, resnet
 from bench._data import VALIDATE, load_test, load_train
 from bench._export import torch_onnx
 from bench._harness import ROOT, Bench, Claim, Figure, MissingDataError
+from bench._kept import kept_run
 from bench._setup import (
     RESNET20,
     RESNET56,
     fastest_of,
-    fit_network,
     network,
     run_facts,
     stored_bytes,
@@ -22,9 +22,6 @@ from bench._timing import outputs
 
 if TYPE_CHECKING:
     from netsuke.store import Run
-
-FREE = "100 pt"
-"""The gate judges by the validation images, which the original was trained on: it is asked nothing."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ def _carved(bench: Bench, recipe: str, weights: str) -> Carved:
     if not file.is_file():
         raise MissingDataError(f"no {file}, the recipe this figure runs")
     net = network(bench, weights)
-    run = fit_network(bench, net, (file.read_text("utf8"), task), recipe, FREE)
+    run = kept_run(bench, net, (file.read_text("utf8"), task), recipe)
     theirs = torch_onnx(net, bench.folder("onnx"))
     reference, floats = fastest_of(bench, run.baseline.path, theirs, images[0][:1])
     dense = control(bench, run, task, resnet(bench, weights))

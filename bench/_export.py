@@ -16,8 +16,8 @@ IMAGE = (torch.zeros(2, 3, 32, 32),)
 
 def torch_onnx(net: nn.Module, folder: Path, example: tuple[torch.Tensor, ...] = IMAGE) -> Path:
     """The network as ``folder/HASH.onnx`` (any batch; input "input" where it has one, output
-    "output"); made once for the same architecture and weights, for it takes seconds."""
-    path = folder / f"{_digest(net)}.onnx"
+    "output"); made once for the same architecture, weights and shapes, for it takes seconds."""
+    path = folder / f"{_digest(net, example)}.onnx"
     if path.is_file():
         return path
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -41,8 +41,9 @@ def torch_onnx(net: nn.Module, folder: Path, example: tuple[torch.Tensor, ...] =
     return path
 
 
-def _digest(net: nn.Module) -> str:
-    found = hashlib.sha256(f"{torch.__version__} {OPSET} {net}".encode())
+def _digest(net: nn.Module, example: tuple[torch.Tensor, ...]) -> str:
+    shapes = [tuple(part.shape) for part in example]
+    found = hashlib.sha256(f"{torch.__version__} {OPSET} {net} {shapes}".encode())
     for name, value in sorted(net.state_dict().items()):
         found.update(name.encode())
         found.update(value.detach().contiguous().numpy().tobytes())

@@ -1,0 +1,55 @@
+"""Runs of the longest figures, kept by what they are made from: figures share them, and a bench that was
+cut off goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import netsuke
+from bench._harness import Bench, say
+from netsuke import store
+from netsuke.core.recipe import read_recipe
+from netsuke.flow import Options
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netsuke.core.task import Task
+    from netsuke.store import Run
+
+FREE = "100 pt"
+"""The gate judges by the validation samples, which the original was trained on: it is asked nothing."""
+
+
+def kept_run(bench: Bench, net: nn.Module, how: tuple[str, Task], name: str) -> Run:
+    """``netsuke.fit`` by a recipe's text on a task; the finished run of the same, where there is one.
+
+    The same: recipe, weights, number of samples and the whole text of the package.
+    """
+    recipe, task = how
+    folder = bench.folder("kept") / _mark(bench, net, recipe, task)
+    if (folder / "manifest.json").is_file():
+        say(f"{name}: taken from {folder}")
+        return store.open_run(folder)
+    return netsuke.fit(
+        net,
+        task,
+        budget=netsuke.Budget(drop=FREE),
+        recipe=read_recipe(recipe),
+        options=Options(name=name, out=folder),
+    )
+
+
+def _mark(bench: Bench, net: nn.Module, recipe: str, task: Task) -> str:
+    mark = hashlib.sha256()
+    mark.update(read_recipe(recipe).to_toml().encode())
+    for name, tensor in sorted(net.state_dict().items()):
+        mark.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    sizes = [len(part[1]) for part in (task.train, task.validate, task.test) if part is not None]
+    mark.update(repr([sizes, bench.quick]).encode())
+    package = Path(netsuke.__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        mark.update(file.read_bytes())
+    return mark.hexdigest()[:16]
