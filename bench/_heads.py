@@ -71,13 +71,14 @@ def heads(bench: Bench) -> Figure:
 def _trained(bench: Bench) -> "Task":
     """The task in short sentences, with the training ones it does not calibrate on."""
     (ids, mask, y), task = _short(sentences(bench, "train")), sst2(bench)
-    parts = {
-        "calibrate": _short(task.calibrate),
-        "validate": (_short(task.validate[0]), task.validate[1]),
-        "test": (_short(task.test[0]), task.test[1]),
-    }
     rows = slice(CALIBRATE, bench.count(len(y), CALIBRATE + 128))
-    return replace(task, **parts, train=((ids[rows], mask[rows]), y[rows]))
+    return replace(
+        task,
+        train=((ids[rows], mask[rows]), y[rows]),
+        calibrate=_short(task.calibrate),
+        validate=(_short(task.validate[0]), task.validate[1]),
+        test=(_short(task.test[0]), task.test[1]),
+    )
 
 
 def _short(rows: tuple["np.ndarray", ...]) -> tuple["np.ndarray", ...]:
