@@ -13,9 +13,9 @@ from netsuke.packer.source import Source
 
 # The first byte and the line ends tell a file that went through a text transfer, as in PNG.
 MAGIC = b"\x89NSK\r\n\x1a\n"
-VERSION = 2
+VERSION = 1
 PREFIX = struct.Struct("<8sH")
-"""Magic and version, as in every form."""
+"""Magic and version."""
 HEAD = struct.Struct("<II")
 """Bytes of the header, CRC-32 of it."""
 CRC = struct.Struct("<I")
@@ -72,8 +72,7 @@ def write_header(header: Header) -> bytes:
     return PREFIX.pack(MAGIC, VERSION) + HEAD.pack(len(head), zlib.crc32(head)) + head
 
 
-def read_version(source: Source) -> int:
-    """The form a stored model is written in. Raises NetsukeError where it is none, or a newer one."""
+def _check_version(source: Source) -> None:
     start = source.take(PREFIX.size)
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
         raise NetsukeError(f"{source.label}: is no stored model (.nsk); netsuke pack makes one")
@@ -86,12 +85,12 @@ def read_version(source: Source) -> int:
         )
     if version < 1:
         raise source.damaged("its header is cut off or damaged")
-    return version
 
 
 def read_header(source: Source) -> Header:
-    """The header of a stored model of form 2, after its version; the source is left where its sections
-    start. Raises NetsukeError where it is damaged, or has what this Netsuke does not know."""
+    """The header of a stored model; the source is left where its sections start. Raises NetsukeError
+    where it is none or of a newer version, damaged, or has what this Netsuke does not know."""
+    _check_version(source)
     length, crc = HEAD.unpack(source.whole(HEAD.size, "its first bytes"))
     if length > LONGEST:
         raise source.damaged("its header is cut off or damaged")

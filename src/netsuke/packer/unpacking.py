@@ -10,12 +10,11 @@ from typing import BinaryIO
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import beside
-from netsuke.packer import form1
 from netsuke.packer.base import Base, added, opened
 from netsuke.packer.block import Form
 from netsuke.packer.codecs import codecs
 from netsuke.packer.codecs.deflate import inflate
-from netsuke.packer.header import OWN, SAME, Header, Section, read_header, read_version
+from netsuke.packer.header import OWN, SAME, Header, Section, read_header
 from netsuke.packer.layout import Block, Plan, Span, planned
 from netsuke.packer.source import Source
 from netsuke.packer.wire import tensors_of_rest
@@ -45,26 +44,18 @@ def unpack_stream(
     source = Source(file, label)
     target.parent.mkdir(parents=True, exist_ok=True)
     with opened(since, target.parent) as base, beside(target) as draft:
-        header, pieces = _opened(source, base)
+        header = read_header(source)
+        _check_base(header, base, source.label)
         _check_room(header, target)
         digest = hashlib.sha256()
         with draft.open("wb") as out:
-            for piece in pieces:
+            for piece in _Reader(source, header, base).pieces():
                 digest.update(piece)
                 out.write(piece)
         source.ended()
         if digest.hexdigest() != header.sha256:
             raise source.damaged("does not expand to the model it was packed from")
         return header
-
-
-def _opened(source: Source, base: Base | None) -> tuple[Header, Iterator[bytes]]:
-    if read_version(source) == 1:
-        old = form1.read_header(source)
-        return Header(length=old.length, sha256=old.sha256), form1.pieces(source, old)
-    header = read_header(source)
-    _check_base(header, base, source.label)
-    return header, _Reader(source, header, base).pieces()
 
 
 @dataclass(frozen=True)
