@@ -24,6 +24,7 @@ ROWS = (
         "sparsifier",
         "workload",
         "layerwise",
+        "control",
         "explain",
     ),
     ("advisor", "report", "store"),

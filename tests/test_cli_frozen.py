@@ -12,7 +12,7 @@ FACE = {
     ],
     "fit": [
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",
-        "--onnx", "--out", "--seed", "--fresh", "--replay", "--json",
+        "--onnx", "--out", "--seed", "--fresh", "--control", "--replay", "--json",
     ],
     "measure": ["what", "--workload", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],

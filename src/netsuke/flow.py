@@ -50,13 +50,15 @@ class Options:
     """How a fit is run, apart from what is wanted.
 
     out: the run's folder; None takes ``runs/NAME-n``. fresh: start over where an interrupted run
-    could be resumed. origin: where the model and the task came from. runtime: where artifacts run.
+    could be resumed. control: also train the original as the kept steps were, and compare with it.
+    origin: where the model and the task came from. runtime: where artifacts run.
     """
 
     name: str = "model"
     out: Path | None = None
     seed: int = 0
     fresh: bool = False
+    control: bool = False
     origin: Origin = field(default_factory=Origin)
     runtime: str = "onnxruntime"
     observer: Observer = field(default_factory=Observer)
@@ -91,12 +93,11 @@ def fit(
         wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
         chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
         finished = _measured(bench, original, state)
+        finished = replace(finished, trials=tuple(journal.trials), chosen=chosen, advice=advice)
+        if options.control:
+            finished = _controlled(bench, finished)
         keep(folder, state.model, journal.source(chosen, original))
-        run = write_run(
-            folder,
-            replace(finished, trials=tuple(journal.trials), chosen=chosen, advice=advice),
-            options.origin,
-        )
+        run = write_run(folder, finished, options.origin)
     journal.progress.clear()
     return run
 
@@ -306,3 +307,18 @@ def _measured(bench: Workbench, original: State, state: State) -> Finished:
         final=replace(state, evidence=after),
         verdicts=judge(after, budget, bench.goal.device.name),
     )
+
+
+def _controlled(bench: Workbench, finished: Finished) -> Finished:
+    """With what the training alone was worth among the final evidence."""
+    from netsuke.control import beside_control, control, plans
+
+    training = plans(finished.steps)
+    if not training:
+        bench.observer.note("no control: no step that was kept was trained")
+        return finished
+    bench.observer.note("training the original as long: the dense control")
+    dense = control(finished.original.model, training, bench.goal)
+    found = beside_control(bench, finished.original, finished.final, dense)
+    final = replace(finished.final, evidence=finished.final.evidence + found)
+    return replace(finished, final=final)

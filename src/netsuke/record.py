@@ -46,6 +46,14 @@ class Finished:
     chosen: int = 0
     advice: Advice | None = None
 
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The trials, each with whether it led to the final state."""
+        return [
+            {**t, "final": t["outcome"] == "kept" and t.get("proposal", 0) == self.chosen}
+            for t in self.trials
+        ]
+
 
 def write_run(folder: Path, finished: Finished, origin: Origin) -> Run:
     """Write every file of a run, the manifest last; a folder with a manifest is whole."""
@@ -70,10 +78,6 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
     """The record of a run, as ``report.json`` holds it (format 1)."""
     goal = finished.goal
     device, metric = goal.device, goal.data.metric
-    steps = [
-        {**t, "final": t["outcome"] == "kept" and t.get("proposal", 0) == finished.chosen}
-        for t in finished.trials
-    ]
     return {
         "format": FORMAT,
         "name": folder.name,
@@ -89,7 +93,7 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
         "advice": finished.advice.to_dict() if finished.advice else {"reasons": []},
         "baseline": _point(finished.original, "baseline.onnx"),
         "final": _point(finished.final, "model.onnx"),
-        "steps": steps,
+        "steps": finished.steps,
         "environment": environment(),
     }
 

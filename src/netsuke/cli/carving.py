@@ -90,6 +90,9 @@ def fit(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     fresh: Annotated[bool, typer.Option(help="Do not resume an interrupted run.")] = False,
+    control: Annotated[
+        bool, typer.Option(help="Also train the original as long, and compare with it.")
+    ] = False,
     replay: Annotated[
         Path | None, typer.Option(help="Do this run again, with its choices.")
     ] = None,
@@ -108,7 +111,13 @@ def fit(
     model_file = onnx or (Path(old.record["model"]) if old and old.record["model"] else None)
     origin = Origin(command=command_typed(), workload=str(source), model=str(model_file or ""))
     options = flow.Options(
-        name=given.name, out=out, seed=seed, fresh=fresh, observer=terminal, origin=origin
+        name=given.name,
+        out=out,
+        seed=seed,
+        fresh=fresh,
+        control=control,
+        observer=terminal,
+        origin=origin,
     )
     model = model_file or given.model
     if old:

@@ -24,7 +24,7 @@ from netsuke.report.text import (
 UNITS = {"size": "B", "memory": "B", "latency_p95": "s", "energy": "J"}
 ALWAYS = ("size", "stored", "quality", "latency_p50", "latency_p95", "cpu_p50", "memory")
 # What compares with the original: told beside the figure it belongs to, not in a row of its own.
-BESIDE = {"quality": "drop", "cpu_p50": "speedup"}
+BESIDE = {"quality": "drop", "control": "control_drop", "cpu_p50": "speedup"}
 
 
 @dataclass(frozen=True, kw_only=True)

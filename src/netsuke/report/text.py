@@ -18,6 +18,8 @@ TITLES = {
     "memory": "Peak memory",
     "energy": "Energy an inference",
     "drop": "Quality against the original",
+    "control": "Dense control of equal training",
+    "control_drop": "Quality against the dense control",
     "robustness_drop": "Quality on corrupted input",
     "speedup": "CPU time against the original",
     "agreement": "Predictions equal, simulated and executed",
@@ -35,7 +37,7 @@ RATIO_WORDS = {
     "step_size": ("smaller", "larger"),
 }
 SPEED_WORDS = ("faster", "slower")
-LOSSES = ("drop", "robustness_drop")
+LOSSES = ("drop", "control_drop", "robustness_drop")
 
 
 @dataclass(frozen=True)
