@@ -4,9 +4,9 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench._export import IMAGE, torch_onnx
 from bench._harness import Bench, say
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from netsuke.core.metric import Metric
     from netsuke.core.task import Task
+    from netsuke.nets.training.train import TrainPlan
     from netsuke.store import Run
 
 
@@ -44,48 +45,37 @@ def resnet(bench: Bench, weights: str = RESNET20) -> Dense:
 
 
 def control(bench: Bench, run: "Run", task: "Task", net: Dense) -> Path:
-    """The dense network retrained like the run's kept steps, as ONNX; kept under the cache, by what
-    it was trained with.
+    """The dense network retrained like the run's kept steps (``netsuke.control``), as ONNX; kept under
+    the cache, by what it was trained with.
 
-    The same loop (``netsuke.nets.training.train``), the same teacher (the original), the same settings and
-    as many epochs, one step of the recipe after the other. Its last epoch counts, not its best on
-    the validation images: the original was trained on those too, so they would always choose it.
+    Its last epoch counts, not its best on the validation images: the original was trained on those too,
+    so they would always choose it.
     """
-    plans = [
-        _of_training(step["settings"])
-        for step in run.record["steps"]
-        if step["final"] and step["settings"].get("epochs")
-    ]
-    key = json.dumps([net.name, plans, bench.quick, len(task.train[1]), _source()], sort_keys=True)
+    from netsuke.control import plans
+
+    training = plans(run.record["steps"])
+    settings = [asdict(plan) for plan in training]
+    key = json.dumps(
+        [net.name, settings, bench.quick, len(task.train[1]), _source()], sort_keys=True
+    )
     kept = bench.folder("control") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.onnx"
     if not kept.is_file():
-        say(f"training the dense control, {sum(plan['epochs'] for plan in plans)} epochs")
-        _train(bench, task, plans, net).replace(kept)
+        say(f"training the dense control, {sum(plan.epochs for plan in training)} epochs")
+        _trained(bench, task, training, net).replace(kept)
     return kept
 
 
-def _of_training(settings: dict[str, Any]) -> dict[str, Any]:
-    """Of a step's settings those of its training, so that steps trained alike share one control."""
-    from netsuke.nets.training.train import TrainPlan
-
-    known = {k: v for k, v in settings.items() if k in TrainPlan.__dataclass_fields__}
-    return known | {"limit": known.get("limit") or None}
-
-
-def _train(bench: Bench, task: "Task", plans: list[dict[str, Any]], net: Dense) -> Path:
+def _trained(bench: Bench, task: "Task", training: tuple["TrainPlan", ...], net: Dense) -> Path:
     from netsuke import Budget
+    from netsuke.control import control as trained
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
-    from netsuke.nets.training.train import TrainPlan, train
 
     goal = take_goal(task, "local", Budget(), 0, Observer())
     goal = replace(goal, data=replace(goal.data, metric=_later(goal.data.metric)))
-    teacher = take_model(net.make(), goal.data, "dense").network
-    student = teacher
-    for plan in plans:
-        student = train(student, teacher, goal, TrainPlan(**plan))
+    found = trained(take_model(net.make(), goal.data, "dense"), training, goal)
     dense = net.make()
-    dense.load_state_dict(student.state_dict())
+    dense.load_state_dict(found.network.state_dict())
     return torch_onnx(dense, bench.folder("control"), net.example)
 
 
@@ -96,8 +86,7 @@ def _later(metric: "Metric") -> "Metric":
 
 
 def _source() -> str:
-    """The text of the training loop and of this file: an older loop's control is no control."""
+    """The text of the training loop: an older loop's control is no control."""
     from netsuke.nets.training import train
 
-    files = (train.__file__, __file__)
-    return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
+    return hashlib.sha256(Path(train.__file__).read_bytes()).hexdigest()

@@ -150,18 +150,12 @@ def _control(bench: Bench, dense: "nn.Module", run: "Run", task: "Task") -> Path
     import torch
 
     from bench._export import torch_onnx
-    from netsuke.nets.training.train import TrainPlan, retrain
+    from netsuke.control import control, plans
 
     goal, model = _captured(dense, task)
-    student, teacher = model.network, model.network
-    for step in run.record["steps"]:
-        given: dict[str, Any] = step["settings"]
-        if step["final"] and given.get("epochs"):
-            say(f"training the dense control, {given['epochs']} epochs")
-            known = {k: v for k, v in given.items() if k in TrainPlan.__dataclass_fields__}
-            known["limit"] = known.get("limit") or None
-            student = retrain(student, teacher, goal, TrainPlan(**known)).network
-    dense.load_state_dict(student.state_dict())
+    say("training the dense control")
+    found = control(model, plans(run.record["steps"]), goal)
+    dense.load_state_dict(found.network.state_dict())
     return torch_onnx(dense, bench.folder("lenet"), (torch.zeros(2, 1, 28, 28),))
 
 
