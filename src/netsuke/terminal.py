@@ -102,6 +102,8 @@ def headline(record: dict[str, Any]) -> str:
         parts.append(f"{speed.value:.1f}× faster here")
     if drop := find(after, "drop"):
         parts.append(f"{_points(-drop.value)} pt{_interval(drop)}")
+    if lost := find(after, "control_drop"):
+        parts.append(f"{_points(-lost.value)} pt beside the dense control{_interval(lost)}")
     return " · ".join(parts)
 
 
@@ -172,7 +174,8 @@ def _figures(evidence: tuple[Evidence, ...]) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.2f}".replace("-", "−")
+    # Half a hundredth below nothing is no "−0.00".
+    return f"{round(100 * value, 2) + 0.0:+.2f}".replace("-", "−")
 
 
 def _interval(drop: Evidence) -> str:

@@ -23,8 +23,10 @@ from netsuke.report.text import (
 
 UNITS = {"size": "B", "memory": "B", "latency_p95": "s", "energy": "J"}
 ALWAYS = ("size", "stored", "quality", "latency_p50", "latency_p95", "cpu_p50", "memory")
+# Found out about the final artifact alone.
+ALONE = ("control", "control_drop", "agreement", "parity_max", "robustness_drop")
 # What compares with the original: told beside the figure it belongs to, not in a row of its own.
-BESIDE = {"quality": "drop", "control": "control_drop", "cpu_p50": "speedup"}
+BESIDE = {"quality": "drop", "cpu_p50": "speedup"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def comparisons(record: Record, metric: Metric) -> tuple[Comparison, ...]:
     """The before/after table: what every report shows, then whatever else was found out."""
     before, after = record.baseline.evidence, record.final.evidence
     found = [e.what for e in (*before, *after)]
-    told = {*LOSSES, *BESIDE.values(), "agreement", "parity_max"}
+    told = {*LOSSES, *BESIDE.values(), *ALONE}
     names = [*ALWAYS, *(n for n in dict.fromkeys(found) if n not in (*ALWAYS, *told))]
     return tuple(
         _comparison(name, place, before, after, metric)
@@ -80,8 +82,7 @@ def comparisons(record: Record, metric: Metric) -> tuple[Comparison, ...]:
 
 def further(record: Record, metric: Metric) -> tuple[tuple[str, Fact], ...]:
     """(title, figure): what was found out about the final artifact alone."""
-    names = ("agreement", "parity_max", "robustness_drop")
-    found = ((name, find(record.final.evidence, name)) for name in names)
+    found = ((name, find(record.final.evidence, name)) for name in ALONE)
     return tuple((TITLES[name], fact(e, metric)) for name, e in found if e)
 
 
