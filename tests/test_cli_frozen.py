@@ -21,6 +21,7 @@ FACE = {
     "pack": ["model", "--out", "--since"],
     "unpack": ["stored", "--out", "--since"],
     "list": ["folder", "--json"],
+    "devices": ["--json"],
 }  # fmt: skip
 
 
@@ -32,3 +33,12 @@ def test_verbs_and_options_are_these() -> None:
         for name, command in group.commands.items()
     }
     assert face == FACE
+
+
+def test_verbs_of_devices_are_these() -> None:
+    group = typer.main.get_command(app).commands["devices"]  # type: ignore[attr-defined]
+    face = {
+        name: [p.opts[0] for p in command.params if p.name != "help"]
+        for name, command in group.commands.items()
+    }
+    assert face == {"show": ["name", "--json"], "add": ["path", "--like"]}

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import netsuke.devices
-from netsuke.core.device import Device, read_device
+from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.devices import device, names
+from netsuke.devices.file import read_device, write_device
 from third_party import installed
 
 PI4 = Path(netsuke.devices.__file__).with_name("pi4.toml")
@@ -82,6 +83,15 @@ def test_a_plugin_adds_one_by_an_entry_point(tmp_path, monkeypatch):
         ("fp32 = 4.8e9, ", "", "formats lacks fp32"),
         ("fp32 = 4.8e9", "fp32 = -1", "formats.fp32 must be a number above zero"),
         ("[bandwidth]", "[bandwidth", "not valid TOML"),
+        (
+            "value = 4e9",
+            "value = 4",
+            r":\d+: memory = 4 is absurd: ram, bytes, from 1000 to 1e\+14",
+        ),
+        ("[cores]\nvalue = 4", "[cores]\nvalue = 1.5", "cores must be a whole number, got 1.5"),
+        ("[bandwidth]", "[bandwith]", "unknown fact 'bandwith'; did you mean bandwidth"),
+        ('["onnxruntime"]', '"onnxruntime"', "runtimes must be a list of names"),
+        ("int8 = 7.2e9", "int9 = 7.2e9", "formats: no 'int9'; there are: fp32"),
     ],
 )
 def test_a_wrong_device_file_is_one_line_that_names_it(tmp_path, old, new, message):
@@ -102,3 +112,45 @@ def test_a_missing_fact_and_a_missing_file_are_named(tmp_path):
         read_device(tmp_path / "b.toml")
     with pytest.raises(NetsukeError, match=r"none.toml: cannot be read: No such file"):
         device(str(tmp_path / "none.toml"))
+
+
+def test_a_fault_is_named_with_its_line(tmp_path):
+    text = PI4.read_text(encoding="utf8").replace("value = 4.8e9", "value = -1", 1)
+    number = text.splitlines().index("[bandwidth]") + 1
+    (tmp_path / "board.toml").write_text(text, encoding="utf8")
+    with pytest.raises(NetsukeError, match=rf"board\.toml:{number}: bandwidth must be a number"):
+        read_device(tmp_path / "board.toml")
+
+
+MORE = """
+[power]
+value = {{ idle = {}, load = 5.0 }}
+source = "a meter"
+
+[sparse]
+value = ["{}"]
+source = "its manual"
+"""
+
+
+@pytest.mark.parametrize(
+    ("idle", "pattern", "message"),
+    [
+        (6.0, "2:4", "power.idle is 6 W, more than power.load, 5 W"),
+        (2.0, "3:5", "sparse: no '3:5'; there are: free, 2:4, 4:8"),
+    ],
+)
+def test_facts_that_contradict_one_another_are_named(tmp_path, idle, pattern, message):
+    text = PI4.read_text(encoding="utf8")
+    for name in ("power", "sparse"):
+        assert f"[{name}]" not in text
+    (tmp_path / "board.toml").write_text(text + MORE.format(idle, pattern), encoding="utf8")
+    with pytest.raises(NetsukeError, match=message):
+        read_device(tmp_path / "board.toml")
+
+
+@pytest.mark.parametrize("name", [n for n in names() if n != "local"])
+def test_a_device_that_is_written_is_the_one_that_was_read(tmp_path, name):
+    found = device(name)
+    write_device(found, tmp_path / f"{name}.toml")
+    assert read_device(tmp_path / f"{name}.toml") == found

@@ -27,7 +27,7 @@ def test_resnet20() -> None:
     assert first == Layer(
         name="layer2.0.conv1", op="conv2d", shape=(32, 16, 16),
         source=f"models.py:{line_of('self.conv1(x)', Block)}",
-        weights=32 * 16 * 9, inputs=16 * 32 * 32, outputs=32 * 16 * 16,
+        weights=32 * 16 * 9, inputs=16 * 32 * 32, outputs=32 * 16 * 16, alive=(16 * 4 + 32) * 16 * 16,
         macs=32 * 16 * 16 * 16 * 9, channels=(16, 32),
     )  # fmt: skip
     assert found["layer1.0.add"].inputs == 2 * 16 * 32 * 32

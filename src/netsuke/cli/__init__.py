@@ -7,6 +7,7 @@ import typer
 
 from netsuke import __version__
 from netsuke.cli.carving import advise, fit, inspect
+from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
 from netsuke.cli.storing import pack, unpack
 from netsuke.core.errors import NetsukeError
@@ -22,6 +23,7 @@ VERBS = (inspect, advise, fit, measure, judge, explain, report, pack, unpack)
 for verb in VERBS:
     app.command()(verb)
 app.command("list")(list_runs)
+app.add_typer(devices, name="devices")
 
 
 @app.callback(invoke_without_command=True)

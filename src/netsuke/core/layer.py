@@ -10,7 +10,8 @@ class Layer:
 
     name: the user's module (``layer1.0.conv1``). op: ``conv2d``, ``linear``, ... source: the user's
     file and line. weights: parameter elements. inputs / outputs: activation elements read and
-    written, other than weights. macs: multiply-accumulates. channels: (in, out), (0, 0) where
+    written, other than weights. alive: activation elements in memory while it runs, those of other
+    branches too. macs: multiply-accumulates. channels: (in, out), (0, 0) where
     meaningless. weight_bits / activation_bits: bits each element really has.
     groups: of a grouped convolution, else 1. format: the number format of its arithmetic where codes
     are no integers ("fp16", "bf16", "e4m3", "e5m2", "fp32" for tables); "" where they are.
@@ -23,6 +24,7 @@ class Layer:
     weights: int = 0
     inputs: int = 0
     outputs: int = 0
+    alive: int = 0
     macs: int = 0
     channels: tuple[int, int] = (0, 0)
     groups: int = 1

@@ -70,12 +70,11 @@ def weight_bytes(layer: Layer) -> float:
 
 
 def activation_peak(layers: tuple[Layer, ...]) -> float:
-    """Bytes of the activations that live at once: the largest layer's inputs and outputs.
-
-    Layers do not say who else waits for a tensor; an addition counts both of its inputs, which is
-    where the branches of a residual network meet.
-    """
-    return max(((n.inputs + n.outputs) * n.activation_bits / 8 for n in layers), default=0.0)
+    """Bytes of the activations that live at once, where they are most; those of other branches are
+    taken to be as wide as the layer's."""
+    return max(
+        (max(n.alive, n.inputs + n.outputs) * n.activation_bits / 8 for n in layers), default=0.0
+    )
 
 
 def _rate(layer: Layer, device: Device) -> float:

@@ -3,9 +3,10 @@
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from netsuke.core.device import Device, read_device
+from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.registry import nearest
+from netsuke.devices.file import read_device
 from netsuke.devices.local import local
 
 GROUP = "netsuke.devices"

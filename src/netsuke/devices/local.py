@@ -35,8 +35,11 @@ def local() -> Device:
         formats={"fp32": fp32, "int8": fp32 * gain},
         bandwidth=_copied_a_second(),
         overhead=OVERHEAD,
+        kind="computer",
+        unit="matrix" if "amx_int8" in flags else "vector",
         measured=True,
         sources={
+            "unit": "the processor's features: matrix with amx_int8",
             "memory": "the system's total",
             "storage": "free space of the disk that holds the working folder",
             "cores": "the cores this process may use",

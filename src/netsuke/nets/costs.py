@@ -12,6 +12,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.nets.graph import argument, module_name, op, shapes, source, tensor_of
 from netsuke.nets.inplace import is_view
+from netsuke.nets.liveness import alive
 from netsuke.nets.macs import Shape, Shapes, macs, shape_of
 from netsuke.nets.quantizers.lookup import bits_of, small_float
 
@@ -74,6 +75,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
     live = _live(network.graph)
     nodes = [n for n in network.graph.nodes if n in live and op(n) and not _moves(n)]
     read = {node: _parameters(network, node, live) for node in nodes}
+    held = alive(network.graph, known, live, FUSED)
     counted: set[str] = set()
     found = []
     for node, name in zip(nodes, _names(read), strict=True):
@@ -84,7 +86,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
         coded = _coding(node, fed)
         activation_bits = max((_bits(network, q) for q in coded), default=32)
         kind = _format(network, node, coded)
-        found.append(replace(made, activation_bits=activation_bits, format=kind))
+        found.append(replace(made, activation_bits=activation_bits, format=kind, alive=held[node]))
     return tuple(found)
 
 

@@ -1,0 +1,124 @@
+"""What devices look like in a terminal, and the questions for a new one."""
+
+import tomllib
+from collections.abc import Iterable
+from typing import Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from netsuke.core.device import Device
+from netsuke.core.errors import NetsukeError
+from netsuke.core.quantity import show
+from netsuke.devices.file import FACTS, Fact, checked
+
+UNITS = {
+    "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "overhead": "s", "power": "W",
+    "energy": "J",
+}  # fmt: skip
+
+
+def device_table(found: Iterable[Device]) -> Table:
+    """A row a device: what decides most."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("name", "machine", "kind", "kernels"):
+        table.add_column(name, no_wrap=True)
+    for name in ("memory", "FP32", "INT8", "bandwidth"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for device in found:
+        table.add_row(
+            device.name, escape(device.title), device.kind, device.unit, show(device.memory, "B"),
+            _rate(device, "fp32"), _rate(device, "int8"), f"{show(device.bandwidth, 'B')}/s",
+        )  # fmt: skip
+    return table
+
+
+def device_facts(device: Device) -> Table:
+    """Every fact with its source."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", no_wrap=True)
+    table.add_column("source", overflow="fold")
+    for name in FACTS:
+        value = getattr(device, name)
+        if name in device.sources:
+            table.add_row(name, escape(_worded(name, value)), escape(device.sources[name]))
+    return table
+
+
+def ask_device(name: str, like: Device | None) -> Device:
+    """A device from answers at the terminal; an answer that cannot be is asked for again."""
+    title = typer.prompt("Name of the machine", default=like.title if like else None)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for key, fact in FACTS.items():
+        value = _asked(key, fact, like)
+        if value is None:
+            continue
+        values[key] = tuple(value) if fact.many else value
+        given = like.sources.get(key) if like and getattr(like, key) == values[key] else None
+        sources[key] = typer.prompt("  Source", default=given)
+    return Device(name=name, title=title, sources=sources, **values)
+
+
+def _asked(key: str, fact: Fact, like: Device | None) -> Any:
+    """A value that can be; None where the question is passed over."""
+    offered = _written(getattr(like, key)) if like and key in like.sources else None
+    question = fact.ask + (f" ({', '.join(fact.choices)})" if fact.choices else "")
+    while True:
+        default = offered or (None if fact.needed else "")
+        answer = typer.prompt(question, default=default, show_default=bool(default))
+        if not answer:
+            return None
+        try:
+            return checked(key, _read(answer, fact))
+        except NetsukeError as error:
+            typer.echo(f"  {error}")
+
+
+def _read(answer: str, fact: Fact) -> Any:
+    """``fp32=4.8e9, int8=7.2e9`` is a table, ``wifi, usb`` a list."""
+    words = [word.strip() for word in answer.split(",") if word.strip()]
+    if fact.many:
+        return words
+    if fact.table:
+        pairs = (word.partition("=") for word in words)
+        return {key.strip(): _number(value) for key, _, value in pairs}
+    return answer if fact.choices else _number(answer)
+
+
+def _number(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text.strip()}")["x"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _written(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, tuple):
+        return ", ".join(value) or None
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={number:g}" for key, number in value.items()) or None
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _worded(name: str, value: Any) -> str:
+    unit = UNITS.get(name, "/s" if name == "formats" else "")
+    if isinstance(value, dict):
+        return "\n".join(f"{key} {_amount(number, unit)}" for key, number in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
+    return value if isinstance(value, str) else _amount(value, unit)
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "/s":
+        return f"{value / 1e9:.3g} GMAC/s"
+    return f"{show(value, unit.removesuffix('/s'))}{'/s' if unit.endswith('/s') else ''}"
+
+
+def _rate(device: Device, name: str) -> str:
+    return _amount(device.formats[name], "/s") if name in device.formats else "–"
