@@ -6,7 +6,7 @@ import typer
 from netsuke.cli import app
 
 FACE = {
-    "inspect": ["model", "--json"],
+    "inspect": ["model", "--device", "--json"],
     "advise": [
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--json",
     ],

@@ -8,6 +8,7 @@ with, retrained with the original as teacher, and then quantized.
 from dataclasses import replace
 
 from netsuke.advisor.advice import Advice, Proposal
+from netsuke.advisor.readiness import file_bytes
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
@@ -17,8 +18,6 @@ from netsuke.core.roofline import model_seconds
 from netsuke.probes.estimate import SPREAD
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
-# An exported graph's own bytes (names, shapes, scales), read off the exporter's files.
-NODE_BYTES, FILE_BYTES = 180, 1500
 
 
 def propose(layers: tuple[Layer, ...], goal: Goal) -> Advice:
@@ -60,7 +59,7 @@ def _option(layers: tuple[Layer, ...], goal: Goal, ratio: float, integer: bool) 
         )
         for layer in layers
     )
-    size = sum(k.weights for k in kept) * bits / 8 + FILE_BYTES + NODE_BYTES * len(kept)
+    size = file_bytes(kept)
     seconds = model_seconds(kept, goal.device) * (1 - ratio)
     reason = (
         "INT8 after training alone: cheapest, and loses least"

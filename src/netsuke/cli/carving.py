@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from netsuke import store
+from netsuke.cli.machines import bound_table, ceiling_table, need_table
 from netsuke.cli.options import (
     EXIT,
     AsJson,
@@ -27,11 +29,16 @@ from netsuke.cli.options import (
     workload_of,
 )
 from netsuke.core.errors import NetsukeError
+from netsuke.core.layer import Layer
 from netsuke.terminal import Terminal, headline, layer_table, verdict_line
 
 
 def inspect(
     model: Annotated[Path, typer.Argument(help="A workload .py, or an .onnx file.")],
+    device: Annotated[
+        str | None,
+        typer.Option(help="Also say what bounds each layer there, and what could be won."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a model's layers: parameters, activations, MACs, and bytes at each precision."""
@@ -39,10 +46,37 @@ def inspect(
 
     given = workload_of(model) if model.suffix != ".onnx" else None
     layers = flow.inspect(given.model, given.task) if given else flow.inspect(model)
-    if as_json:
+    if device is not None:
+        _inspect_on(layers, device, as_json)
+    elif as_json:
         print_json([layer.to_dict() for layer in layers])
     else:
         Terminal().out.print(layer_table(layers))
+
+
+def _inspect_on(layers: tuple[Layer, ...], name: str, as_json: bool) -> None:
+    from netsuke.advisor.bounds import bounds, ceilings
+    from netsuke.advisor.readiness import readiness
+    from netsuke.devices import device
+
+    machine = device(name)
+    found, most, needs = (
+        bounds(layers, machine),
+        ceilings(layers, machine),
+        readiness(layers, machine),
+    )
+    if as_json:
+        print_json({
+            "source": "estimated",
+            "layers": [asdict(one) for one in found],
+            "ceilings": [asdict(one) for one in most],
+            "readiness": [asdict(one) for one in needs],
+        })  # fmt: skip
+        return
+    out = Terminal().out
+    out.print(bound_table(found, machine))
+    out.print(ceiling_table(most, machine))
+    out.print(need_table(needs))
 
 
 def advise(

@@ -1,13 +1,15 @@
 """What devices look like in a terminal, and the questions for a new one."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from netsuke.advisor.bounds import Ceiling, LayerBound, shares
+from netsuke.advisor.readiness import Need
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
@@ -17,6 +19,9 @@ UNITS = {
     "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "overhead": "s", "power": "W",
     "energy": "J",
 }  # fmt: skip
+
+BOUNDS = {"compute": "arithmetic", "memory": "memory", "call": "the call", "nothing": "nothing"}
+OUTCOMES = {"ok": "green", "short": "red", "unknown": "yellow"}
 
 
 def device_table(found: Iterable[Device]) -> Table:
@@ -45,6 +50,58 @@ def device_facts(device: Device) -> Table:
         if name in device.sources:
             table.add_row(name, escape(_worded(name, value)), escape(device.sources[name]))
     return table
+
+
+def bound_table(found: Iterable[LayerBound], device: Device) -> Table:
+    """A row a layer that takes time: how long, its share, what bounds it, its energy. Then what bounds all."""
+    table = Table(title=f"estimated for {device.name}, batch 1, one thread", title_justify="left",
+                  box=None, header_style="bold", pad_edge=False)  # fmt: skip
+    for name in ("layer", "op", "output", "bound by"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MACs", "time", "share", "energy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = [one for one in found if one.seconds]
+    for one in rows:
+        shape = "×".join(map(str, one.layer.shape))
+        table.add_row(
+            escape(one.layer.name), one.layer.op, shape, BOUNDS[one.bound], f"{one.layer.macs:,}",
+            show(one.seconds, "s"), show(one.share, "%"), _joules([one]),
+        )  # fmt: skip
+    said = ", ".join(
+        f"{BOUNDS[bound]} {100 * share:.0f} %" for bound, share in shares(rows).items()
+    )
+    total = show(sum(one.seconds for one in rows), "s")
+    table.add_section()
+    table.add_row("total", "", "", said, f"{sum(one.layer.macs for one in rows):,}", total, "", _joules(rows),
+                  style="bold")  # fmt: skip
+    return table
+
+
+def ceiling_table(most: Iterable[Ceiling], device: Device) -> Table:
+    """What each technique could win at most."""
+    table = Table(title="\nwhat could be won at most (Amdahl)", title_justify="left", box=None,
+                  show_header=False, pad_edge=False)  # fmt: skip
+    for one in most:
+        faster = "nothing" if one.faster is None else f"{one.faster:.2f}× faster"
+        table.add_row(one.technique, faster, escape(one.reason))
+    return table
+
+
+def need_table(needs: Iterable[Need]) -> Table:
+    """Whether the device has what the model needs."""
+    table = Table(
+        title="\nwhat it needs", title_justify="left", box=None, show_header=False, pad_edge=False
+    )
+    for need in needs:
+        table.add_row(
+            need.what, f"[{OUTCOMES[need.outcome]}]{need.outcome}[/]", escape(need.reason)
+        )
+    return table
+
+
+def _joules(found: Sequence[LayerBound]) -> str:
+    known = [one.joules for one in found if one.joules is not None]
+    return show(sum(known), "J") if known else "unknown"
 
 
 def ask_device(name: str, like: Device | None) -> Device:

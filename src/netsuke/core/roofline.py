@@ -34,8 +34,35 @@ def layer_seconds(layer: Layer, device: Device) -> float:
     """
     if layer.op.removesuffix("_") in FREE:
         return 0.0
-    compute = padded_macs(layer, device.kernel_width) / _rate(layer, device)
-    return max(compute, layer_bytes(layer) / device.bandwidth) + device.overhead
+    return max(compute_seconds(layer, device), memory_seconds(layer, device)) + device.overhead
+
+
+def compute_seconds(layer: Layer, device: Device) -> float:
+    """Estimated seconds of a layer's multiply-accumulates."""
+    return padded_macs(layer, device.kernel_width) / _rate(layer, device)
+
+
+def memory_seconds(layer: Layer, device: Device) -> float:
+    """Estimated seconds until a layer's bytes are read and written."""
+    return layer_bytes(layer) / device.bandwidth
+
+
+def model_joules(layers: tuple[Layer, ...], device: Device) -> float | None:
+    """Estimated joules of one call, batch 1; None where the device's energy is not known."""
+    found = [layer_joules(layer, device) for layer in layers]
+    return None if not found or None in found else sum(j for j in found if j is not None)
+
+
+def layer_joules(layer: Layer, device: Device) -> float | None:
+    """Estimated joules of one layer: its multiply-accumulates, and its bytes from main memory (Horowitz,
+    2014). None where the device's energy is not known."""
+    energy = device.energy
+    if "fp32" not in energy or "byte" not in energy:
+        return None
+    if layer.op.removesuffix("_") in FREE:
+        return 0.0
+    kind = "int8" if is_integer(layer, device) else layer.format
+    return layer.macs * energy.get(kind, energy["fp32"]) + layer_bytes(layer) * energy["byte"]
 
 
 def padded_macs(layer: Layer, width: int) -> float:
