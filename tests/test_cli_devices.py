@@ -45,7 +45,7 @@ def test_a_device_nobody_knows_is_told_with_near_names() -> None:
 
 def test_a_new_one_is_asked_for_and_written(tmp_path: Path) -> None:
     # Every fact of the known one is taken over, but for the memory: first what cannot be, then 2 GB.
-    answers = ["My board", "board", "its seller", "2 GB", "2e9", "its label", *[""] * 60]
+    answers = ["My board", "", "", "2 GB", "2e9", "its label", *[""] * 60]
     path = tmp_path / "mine.toml"
     text = said("add", str(path), "--like", "pi4", answers="\n".join(answers))
     assert "memory must be a number above zero, got '2 GB'" in text

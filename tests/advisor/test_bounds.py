@@ -102,7 +102,9 @@ def test_numbers_without_kernels_are_told() -> None:
     found = readiness((integers, TINY), replace(MACHINE, formats={"fp32": 1e9}))
     (need,) = (n for n in found if n.what == "kernels")
     assert need.outcome == "short"
-    assert "int8 as fp32" in need.reason
+    assert "INT8 as FP32" in need.reason
+    assert outcomes(replace(MACHINE, fallback=("fp32",)), TINY)["kernels"] == "short"
+    assert outcomes(replace(MACHINE, fallback=("fp32",)), integers)["kernels"] == "ok"
 
 
 def test_energy_is_of_the_arithmetic_and_the_bytes() -> None:

@@ -7,19 +7,17 @@ from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
 from netsuke.core.roofline import (
-    activation_peak,
-    is_integer,
     model_joules,
     model_seconds,
     weight_bytes,
 )
-from netsuke.probes.estimate import SPREAD, memory_bytes
+from netsuke.probes.estimate import ENERGY_SPREAD, memory_bytes
 
 NODE_BYTES, FILE_BYTES = 180, 1500
 """An exported graph's own bytes (names, shapes, scales), read off the exporter's files."""
-ARENA = 1.2
-"""RAM a microcontroller's interpreter takes, over the peak of the activations: TensorFlow Lite Micro keeps
-its own structures beside them (David et al., 2021); taken, not measured here."""
+
+
+Outcome = Literal["ok", "short", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,7 @@ class Need:
     """One thing a model needs. outcome: "ok", "short", or "unknown" where the device does not say."""
 
     what: str
-    outcome: Literal["ok", "short", "unknown"]
+    outcome: Outcome
     reason: str
 
 
@@ -35,7 +33,7 @@ def readiness(layers: tuple[Layer, ...], device: Device) -> tuple[Need, ...]:
     """What a model with these layers needs, against what the device has. All of it is estimated."""
     return (
         _room("storage", file_bytes(layers), device.storage, "the file"),
-        _room("memory", resident_bytes(layers, device), device.memory, _held(device)),
+        _room("memory", memory_bytes(layers, device), device.memory, _held(device)),
         _kernels(layers, device),
         _energy(layers, device),
     )
@@ -46,16 +44,11 @@ def file_bytes(layers: tuple[Layer, ...]) -> float:
     return sum(map(weight_bytes, layers)) + FILE_BYTES + NODE_BYTES * len(layers)
 
 
-def resident_bytes(layers: tuple[Layer, ...], device: Device) -> float:
-    """Estimated bytes of RAM. A microcontroller reads its weights where they are stored."""
-    if device.kind == "microcontroller":
-        return ARENA * activation_peak(layers)
-    return memory_bytes(layers)
-
-
 def _held(device: Device) -> str:
     if device.kind == "microcontroller":
         return "the activations that live at once; weights stay in flash"
+    if device.kind == "accelerator":
+        return "the weights, and the activations that live at once"
     return "weights as the runtime packs them, and the activations that live at once"
 
 
@@ -66,22 +59,24 @@ def _room(what: str, needed: float, has: float, of: str) -> Need:
 
 def _kernels(layers: tuple[Layer, ...], device: Device) -> Need:
     """By the multiply-accumulates that have no kernels of their own."""
-    wanted: dict[str, int] = {}
+    work: dict[str, int] = {}
     for layer in layers:
         if layer.macs:
-            kind = layer.format or (
-                "int8" if max(layer.weight_bits, layer.activation_bits) <= 8 else "fp32"
-            )
-            known = kind in device.formats and (kind != "int8" or is_integer(layer, device))
-            wanted[f"{kind} {'natively' if known else 'as fp32'}"] = (
-                wanted.get(f"{kind} {'natively' if known else 'as fp32'}", 0) + layer.macs
-            )
-    total = sum(wanted.values())
-    said = ", ".join(f"{100 * n / total:.0f} % of the MACs {kind}" for kind, n in wanted.items())
-    lacks = any(kind.endswith("as fp32") for kind in wanted)
-    return Need(
-        what="kernels", outcome="short" if lacks else "ok", reason=said or "it multiplies nothing"
-    )
+            words = _computed(layer, device)
+            work[words] = work.get(words, 0) + layer.macs
+    total = sum(work.values())
+    said = ", ".join(f"{100 * n / total:.0f} % of the MACs in {words}" for words, n in work.items())
+    outcome: Outcome = "ok" if all(words.endswith("natively") for words in work) else "short"
+    return Need(what="kernels", outcome=outcome, reason=said or "it multiplies nothing")
+
+
+def _computed(layer: Layer, device: Device) -> str:
+    """The format of a layer's arithmetic, and how the device comes by it."""
+    integer = max(layer.weight_bits, layer.activation_bits) <= 8
+    kind = layer.format or ("int8" if integer else "fp32")
+    if kind in device.fallback:
+        return f"{kind.upper()} on another processor"
+    return f"{kind.upper()} natively" if kind in device.formats else f"{kind.upper()} as FP32"
 
 
 def _energy(layers: tuple[Layer, ...], device: Device) -> Need:
@@ -90,9 +85,10 @@ def _energy(layers: tuple[Layer, ...], device: Device) -> Need:
         return Need(
             what="energy", outcome="unknown", reason=f"{device.name} does not say what it takes"
         )
-    low, high = joules / SPREAD, joules * SPREAD
+    low, high = joules / ENERGY_SPREAD, joules * ENERGY_SPREAD
     said = f"{show(joules, 'J')} an inference, {show(low, 'J')} … {show(high, 'J')}"
-    idle = device.power.get("idle")
-    if idle:
-        said += f"; being on for its {show(model_seconds(layers, device), 's')} takes {show(idle * model_seconds(layers, device), 'J')}"
+    if "idle" in device.power:
+        seconds = model_seconds(layers, device)
+        idle = show(device.power["idle"] * seconds, "J")
+        said += f"; being on for its {show(seconds, 's')} takes {idle} more"
     return Need(what="energy", outcome="ok", reason=said)

@@ -20,6 +20,7 @@ UNITS = {
     "energy": "J",
 }  # fmt: skip
 
+RATES = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1.0, "MAC"))
 BOUNDS = {"compute": "arithmetic", "memory": "memory", "call": "the call", "nothing": "nothing"}
 OUTCOMES = {"ok": "green", "short": "red", "unknown": "yellow"}
 
@@ -173,7 +174,8 @@ def _worded(name: str, value: Any) -> str:
 
 def _amount(value: float, unit: str) -> str:
     if unit == "/s":
-        return f"{value / 1e9:.3g} GMAC/s"
+        factor, name = next((f, n) for f, n in RATES if value >= f or f == 1.0)
+        return f"{value / factor:.3g} {name}/s"
     return f"{show(value, unit.removesuffix('/s'))}{'/s' if unit.endswith('/s') else ''}"
 
 

@@ -15,7 +15,7 @@ class Device:
     microcontroller, its RAM and its flash. cores: of an accelerator, its units. kernel_width: channels
     its dense kernels work on at a time. formats: multiply-accumulates per second of one core, sustained,
     by number format ("fp32", "int8"; where it has kernels for them "fp16", "bf16", "e4m3", "e5m2",
-    "int4"); where it has no fp32, the rate of what computes it instead. bandwidth: bytes per second from
+    "int4"). fallback: those of them that another processor computes for it. bandwidth: bytes per second from
     main memory. overhead: seconds of fixed cost per executed node. unit: what it multiplies with,
     "scalar", "vector" or "matrix". sparse: patterns of zeros its kernels skip ("free", "2:4").
     storage_speed: bytes per second read from storage. connectivity: how models and updates reach it.
@@ -35,6 +35,7 @@ class Device:
     bandwidth: float
     overhead: float
     kind: str = "board"
+    fallback: tuple[str, ...] = ()
     unit: str = "vector"
     sparse: tuple[str, ...] = ()
     storage_speed: float | None = None

@@ -3,29 +3,37 @@
 from typing import ClassVar
 
 from netsuke.core.data import Stream
+from netsuke.core.device import Device
 from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.probe import Probe, Subject
-from netsuke.core.roofline import activation_peak, model_seconds, weight_bytes
+from netsuke.core.roofline import activation_peak, model_joules, model_seconds, weight_bytes
 
 # How far off an estimate may be, either way. Six networks' published times on a Raspberry Pi 4, FP32
 # and INT8, lie within it where the library does not use another algorithm (pi4.toml).
 SPREAD = 1.5
+# Energy facts come from whole boards under stress and from other chips' memories: "a factor of two at
+# best" say the device files themselves.
+ENERGY_SPREAD = 3.0
 # A quiet machine's 95th percentile over its median, as measured on x86; a fanless board may do worse.
 P95_OVER_P50 = 1.15
 # Measured with onnxruntime 1.31 on x86 on files from 0.2 kB to 34 MB: a session without weights,
 # and what a byte of weights (as read, and as packed for the kernels: 2.0 for linear layers, 3.1 for
 # convolutions) and a byte of activations becomes.
 SESSION_BYTES, PER_WEIGHT, PER_ACTIVATION = 9.5e6, 2.5, 2.2
+# RAM a microcontroller's interpreter takes over the peak of the activations, for its own structures
+# beside them (TensorFlow Lite Micro: David et al., 2021); assumed.
+ARENA = 1.2
 
 
 class Estimate(Probe):
-    """ "latency_p50", "latency_p95" and "memory" for the goal's device, source "estimated".
+    """ "latency_p50", "latency_p95", "memory" and "energy" for the goal's device, source "estimated".
 
     Nothing where the goal's device is this machine, for it is measured, or the artifact's layers
     are not known. "memory" is above the runtime's own, as when it is measured. The interval is the
-    range an estimate may be off by, a factor of 1.5 either way; it is no confidence interval.
+    range an estimate may be off by, a factor of 1.5 either way, of energy 3; it is no confidence
+    interval. "energy" only where the device says what its arithmetic and its memory take.
     """
 
     name: ClassVar[str] = "estimate"
@@ -37,21 +45,33 @@ class Estimate(Probe):
         if goal.device.measured or not layers:
             return ()
         seconds = model_seconds(layers, goal.device)
-        note = "batch 1, one thread, from layer costs; within a factor of 1.5 either way"
+        found = [
+            ("latency_p50", seconds, "s", SPREAD),
+            ("latency_p95", seconds * P95_OVER_P50, "s", SPREAD),
+            ("memory", memory_bytes(layers, goal.device), "B", SPREAD),
+        ]
+        joules = model_joules(layers, goal.device)
+        if joules is not None:
+            found.append(("energy", joules, "J", ENERGY_SPREAD))
         return tuple(
             Evidence(
                 what=what, value=value, unit=unit, source="estimated", device=goal.device.name,
-                low=value / SPREAD, high=value * SPREAD, note=note,
+                low=value / spread, high=value * spread,
+                note=f"batch 1, one thread, from layer costs; within a factor of {spread:g} either way",
             )
-            for what, value, unit in (
-                ("latency_p50", seconds, "s"),
-                ("latency_p95", seconds * P95_OVER_P50, "s"),
-                ("memory", memory_bytes(layers), "B"),
-            )
+            for what, value, unit, spread in found
         )  # fmt: skip
 
 
-def memory_bytes(layers: tuple[Layer, ...]) -> float:
-    """Estimated resident bytes that loading and running these layers adds to the bare runtime."""
-    weights = sum(weight_bytes(layer) for layer in layers)
-    return SESSION_BYTES + PER_WEIGHT * weights + PER_ACTIVATION * activation_peak(layers)
+def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
+    """Estimated resident bytes that loading and running these layers adds to the bare runtime.
+
+    A microcontroller reads its weights where they are stored, and holds the activations alone; an
+    accelerator runs a compiled model that has each weight once.
+    """
+    activations, weights = activation_peak(layers), sum(map(weight_bytes, layers))
+    if device.kind == "microcontroller":
+        return ARENA * activations
+    if device.kind == "accelerator":
+        return weights + activations
+    return SESSION_BYTES + PER_WEIGHT * weights + PER_ACTIVATION * activations
