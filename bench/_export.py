@@ -20,7 +20,9 @@ def torch_onnx(net: nn.Module, folder: Path, example: tuple[torch.Tensor, ...] =
     path = folder / f"{_digest(net, example)}.onnx"
     if path.is_file():
         return path
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # onnxscript warns of every constant that it tries to fold and cannot.
+    for name in ("torch.onnx", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
