@@ -8,7 +8,8 @@ from netsuke.cli import app
 FACE = {
     "inspect": ["model", "--device", "--json"],
     "advise": [
-        "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--json",
+        "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop",
+        "--application", "--hours", "--json",
     ],
     "fit": [
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",

@@ -19,6 +19,7 @@ import numpy as np
 
 from netsuke import store
 from netsuke.advisor.advice import Advice
+from netsuke.advisor.applications import Use
 from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
 from netsuke.core.check import Check
@@ -124,11 +125,23 @@ def walk(
 
 
 def advise(
-    model: Any, task: Task, device: str | Device = "local", budget: Budget | None = None
+    model: Any,
+    task: Task,
+    device: str | Device = "local",
+    budget: Budget | None = None,
+    use: Use | None = None,
 ) -> Advice:
-    """Which recipes to try for this model, task, device and budget, and why. Measures nothing."""
+    """Which recipes to try for this model, task, device and budget, and why.
+
+    Trains and measures nothing, but for the model's quality on some samples it was trained on and some
+    it was not. use: what the model is for, and how long the work may take. Raises NetsukeError for a
+    limit that nothing can meet.
+    """
+    from netsuke.nets.evaluation import gap
+
     goal = take_goal(task, device, budget or Budget(), 0, Observer())
-    return propose(inspect(take_model(model, goal.data, "model")), goal)
+    taken = take_model(model, goal.data, "model")
+    return propose(inspect(taken), goal, use, gap(taken.network, goal.data))
 
 
 def inspect(model: Any, task: Task | None = None) -> tuple[Layer, ...]:

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from netsuke.advisor.advice import Advice
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
@@ -182,6 +183,22 @@ def _interval(drop: Evidence) -> str:
     if drop.low is None or drop.high is None:
         return f" ({drop.samples:,} samples)"
     return f" (95 %: {_points(-drop.high)} … {_points(-drop.low)}, {drop.samples:,} samples)"
+
+
+def print_advice(terminal: Terminal, advice: Advice) -> None:
+    """The proposals first, then what speaks for and against each technique, and who says so."""
+    out = terminal.out
+    for reason in advice.reasons:
+        out.print(f"  {escape(reason)}")
+    for number, proposal in enumerate(advice.proposals, 1):
+        out.print(f"  {number}. {escape(str(proposal))}")
+    for reason in advice.ruled_out:
+        out.print(f"  [dim]ruled out: {escape(reason)}[/dim]")
+    for stance, colour in (("for", "green"), ("against", "red")):
+        for found in advice.findings:
+            if found.stance == stance:
+                said = f"[{colour}]{stance}[/] {found.technique}: {escape(found.why)}"
+                out.print(f"  {said} [dim]({escape(found.source)})[/dim]")
 
 
 def print_explanation(terminal: Terminal, explanation: dict[str, Any]) -> None:

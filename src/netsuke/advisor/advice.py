@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from netsuke.advisor.rules import Finding
 from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
 
@@ -35,11 +36,13 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """Proposals, best first; reasons for the choice; what was ruled out and why."""
+    """Proposals, best first; reasons for the choice; what was ruled out and why; findings: every rule that
+    fired, with its source."""
 
     proposals: tuple[Proposal, ...]
     reasons: tuple[str, ...]
     ruled_out: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def best(self) -> Recipe:
@@ -51,4 +54,5 @@ class Advice:
             "proposals": [p.to_dict() for p in self.proposals],
             "reasons": list(self.reasons),
             "ruled_out": list(self.ruled_out),
+            "findings": [f.to_dict() for f in self.findings],
         }

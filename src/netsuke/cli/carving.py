@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from netsuke import store
 from netsuke.cli.machines import bound_table, ceiling_table, need_table
@@ -30,7 +29,7 @@ from netsuke.cli.options import (
 )
 from netsuke.core.errors import NetsukeError
 from netsuke.core.layer import Layer
-from netsuke.terminal import Terminal, headline, layer_table, verdict_line
+from netsuke.terminal import Terminal, headline, layer_table, print_advice, verdict_line
 
 
 def inspect(
@@ -87,24 +86,27 @@ def advise(
     memory: Memory = None,
     energy: Energy = None,
     drop: Drop = None,
+    application: Annotated[
+        str | None, typer.Option(help="What it is for: maintenance, vision, wearables or speech.")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0.0, help="How long the work may take.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which recipes to try for these limits, and why. Nothing is trained or measured."""
+    """Say which recipes to try for these limits, and why. Nothing is trained."""
     from netsuke import flow
+    from netsuke.advisor.applications import Use
+    from netsuke.advisor.applications import application as known
 
     given = workload_of(workload)
     budget = budget_of(given, size, latency, memory, energy, drop)
-    advice = flow.advise(given.model, given.task, device or given.device or "local", budget)
+    use = Use(application=known(application) if application else None, hours=hours)
+    advice = flow.advise(given.model, given.task, device or given.device or "local", budget, use)
     if as_json:
         print_json(advice.to_dict())
-        return
-    out = Terminal().out
-    for reason in advice.reasons:
-        out.print(f"  {escape(reason)}")
-    for number, proposal in enumerate(advice.proposals, 1):
-        out.print(f"  {number}. {escape(str(proposal))}")
-    for reason in advice.ruled_out:
-        out.print(f"  [dim]ruled out: {escape(reason)}[/dim]")
+    else:
+        print_advice(Terminal(), advice)
 
 
 def fit(

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.metric import Metric
+from netsuke.core.task import Splits
 from netsuke.nets.data import batches
 from netsuke.nets.graph import argument, clone, op, set_tensor
 
@@ -31,6 +32,22 @@ def evaluate(
             outputs.append(given if isinstance(given, Tensor) else tuple(given))
             targets.append(target)
     return metric.score(_joined(outputs), torch.cat(targets).numpy())
+
+
+def gap(network: GraphModule, data: Splits, limit: int = 500) -> float | None:
+    """How much better it is on samples it may be trained on than on those to choose on, as a fraction of
+    the metric's scale; None where these are no labelled samples of both, or the metric has no scale.
+
+    limit: samples of each; 1,000 images are some seconds.
+    """
+    if data.train is None or not (data.train.labelled and data.validate.labelled):
+        return None
+    if data.metric.unit != "%":
+        return None
+    found = [
+        evaluate(network, stream, data.metric, limit) for stream in (data.train, data.validate)
+    ]
+    return (found[0] - found[1]) * (1 if data.metric.higher else -1)
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""What the rules look at: the limits against what the model as it came is expected to need."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from netsuke.advisor.applications import Application
+from netsuke.advisor.bounds import Bound, bounds, shares
+from netsuke.advisor.readiness import file_bytes
+from netsuke.core.device import Device
+from netsuke.core.goal import Goal
+from netsuke.core.layer import Layer
+from netsuke.core.quantity import show
+from netsuke.core.roofline import model_joules, model_seconds
+from netsuke.probes.estimate import P95_OVER_P50, memory_bytes
+
+UNITS = {"size": "B", "memory": "B", "latency_p95": "s", "energy": "J"}
+WORDS = {"size": "the file", "memory": "memory", "latency_p95": "a call", "energy": "an inference"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """A model, what is wanted of it, and what is known of its use.
+
+    layers: of the model as it came. application: None where nobody said. hours: that the work may take,
+    None where nobody said. gap: quality on training samples less that on validation samples, as a
+    fraction; None where it was not measured.
+    """
+
+    layers: tuple[Layer, ...]
+    goal: Goal
+    application: Application | None = None
+    hours: float | None = None
+    gap: float | None = None
+
+    @property
+    def device(self) -> Device:
+        return self.goal.device
+
+    @cached_property
+    def needs(self) -> dict[str, float]:
+        """What the model as it came is estimated to need, by the name of the limit."""
+        return needs(self.layers, self.device)
+
+    @cached_property
+    def integers(self) -> dict[str, float]:
+        """The same with weights and activations of 8 bits."""
+        return needs(tuple(map(as_int8, self.layers)), self.device)
+
+    @cached_property
+    def limits(self) -> dict[str, float]:
+        """The limits on what can be estimated; the device's own where nobody set one."""
+        asked = self.goal.budget.limits()
+        own = {"size": self.device.storage, "memory": self.device.memory}
+        return {name: asked.get(name, own.get(name, float("inf"))) for name in UNITS}
+
+    @cached_property
+    def bound(self) -> dict[Bound, float]:
+        """Shares of the time, by what bounds it."""
+        return shares(bounds(self.layers, self.device))
+
+    def over(self, what: str) -> float:
+        """How many times over its limit the model as it came is; at most 1 is within."""
+        return self.needs.get(what, 0.0) / self.limits[what]
+
+    def said(self, what: str) -> str:
+        """``a call needs 2.9 ms, 1 ms is allowed``."""
+        unit = UNITS[what]
+        needed, allowed = show(self.needs[what], unit), show(self.limits[what], unit)
+        return f"{WORDS[what]} needs {needed} as it came, {allowed} is allowed"
+
+
+def needs(layers: tuple[Layer, ...], device: Device) -> dict[str, float]:
+    """Estimated size, memory, latency and, where the device says enough, energy."""
+    joules = model_joules(layers, device)
+    found = {
+        "size": file_bytes(layers),
+        "memory": memory_bytes(layers, device),
+        "latency_p95": model_seconds(layers, device) * P95_OVER_P50,
+    }
+    return found if joules is None else found | {"energy": joules}
+
+
+def as_int8(layer: Layer) -> Layer:
+    """The layer with weights and activations of 8 bits."""
+    return replace(layer, weight_bits=8, activation_bits=8, format="")
