@@ -49,6 +49,7 @@ class Trial:
             "summary": made.summary if made else "",
             "notes": list(made.notes) if made else [],
             "table": dict(made.table) if made else {},
+            "findings": list(self.state.artifact.findings) if self.state else [],
             "evidence": [e.to_dict() for e in self.state.evidence] if self.state else [],
             "layers": None if layers is None else [layer.to_dict() for layer in layers],
             "remedy": self.remedy,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netsuke.advisor.advice import Advice
+from netsuke.advisor.after import after
 from netsuke.core.artifact import sha256, widths_beside
 from netsuke.core.evidence import find
 from netsuke.core.files import beside, write_json, write_text
@@ -78,7 +79,7 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
     """The record of a run, as ``report.json`` holds it (format 1)."""
     goal = finished.goal
     device, metric = goal.device, goal.data.metric
-    return {
+    record: dict[str, Any] = {
         "format": FORMAT,
         "name": folder.name,
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -96,6 +97,7 @@ def make_record(folder: Path, finished: Finished, origin: Origin) -> dict[str, A
         "steps": finished.steps,
         "environment": environment(),
     }
+    return record | {"next": [found.to_dict() for found in after(record)]}
 
 
 def environment() -> dict[str, Any]:

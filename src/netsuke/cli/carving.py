@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from netsuke import store
 from netsuke.cli.machines import bound_table, ceiling_table, need_table
@@ -168,6 +169,8 @@ def fit(
         print_json({"folder": str(run.folder), **run.record})
     else:
         terminal.out.print(f"  {verdict_line(run.verdict)}\n  {headline(run.record)}")
+        for found in run.record["next"]:
+            terminal.out.print(f"  [yellow]next[/]  {escape(found['why'])}")
         terminal.out.print(f"  {run.folder / 'model.onnx'}   {run.folder / 'report.html'}")
     raise typer.Exit(EXIT[run.verdict.outcome])
 

@@ -31,6 +31,16 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spoken:
+    """What speaks for or against a technique, and who says so."""
+
+    technique: str
+    stance: str
+    why: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepRun:
     """One pass as it was tried.
 
@@ -73,6 +83,8 @@ class Record:
     reasons: tuple[str, ...]
     proposals: tuple[str, ...]
     ruled_out: tuple[str, ...]
+    findings: tuple[Spoken, ...]
+    next: tuple[str, ...]
     baseline: Stage
     final: Stage
     steps: tuple[StepRun, ...]
@@ -133,6 +145,8 @@ class _Reader:
             reasons=self._get("advice", lambda d: _each(str)(d.get("reasons", ()))),
             proposals=self._get("advice", lambda d: _each(_proposal)(d.get("proposals", ()))),
             ruled_out=self._get("advice", lambda d: _each(str)(d.get("ruled_out", ()))),
+            findings=self._get("advice", lambda d: _each(_finding)(d.get("findings", ()))),
+            next=_each(lambda d: str(d["why"]))(self.data.get("next", ())),
             baseline=self._get("baseline", _stage),
             final=self._get("final", _stage),
             steps=self._get("steps", _each(_step)),
@@ -180,6 +194,10 @@ def _verdict(data: Mapping[str, Any]) -> Verdict:
         reason=str(data["reason"]),
         evidence=_evidence(data["evidence"]),
     )
+
+
+def _finding(data: Mapping[str, Any]) -> Spoken:
+    return Spoken(**{name: str(data[name]) for name in ("technique", "stance", "why", "source")})
 
 
 def _proposal(data: Mapping[str, Any]) -> str:

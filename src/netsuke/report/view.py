@@ -8,7 +8,7 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.verdict import Outcome
 from netsuke.report.layers import LayerTable, table
 from netsuke.report.points import SizeBar, Walk, missing, size_bars, walk
-from netsuke.report.record import Record
+from netsuke.report.record import Record, Spoken
 from netsuke.report.snippet import snippet
 from netsuke.report.steps import PROTECTED, StepView, step_views
 from netsuke.report.tables import (
@@ -62,6 +62,8 @@ class View:
     reasons: tuple[str, ...]
     proposals: tuple[str, ...]
     ruled_out: tuple[str, ...]
+    spoken: tuple[Spoken, ...]
+    next: tuple[str, ...]
     several: bool
     snippet: str
     stored: bool
@@ -103,6 +105,8 @@ def view(record: Record) -> View:
         reasons=record.reasons,
         proposals=record.proposals,
         ruled_out=record.ruled_out,
+        spoken=tuple(sorted(record.findings, key=lambda f: f.stance == "against")),
+        next=record.next,
         several=any(step.proposal for step in record.steps),
         snippet=snippet(artifact) if artifact else "",
         stored=find(record.final.evidence, "stored") is not None,
