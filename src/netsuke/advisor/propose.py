@@ -120,7 +120,7 @@ def _option(facts: Facts, ratio: float, numbers: Numbers) -> Proposal:
     seconds = model_seconds(kept, facts.device) * (1 - ratio)
     alone = "with the original as teacher: loses least" if numbers is TRAINED else "after training alone: cheapest, and loses little"  # fmt: skip
     reason = (
-        f"{ratio:.0%} of the time leaves with channels, retrained with the original as teacher, then {numbers.words}"
+        f"{100 * ratio:.0f} % of the time leaves with channels, retrained with the original as teacher, then {numbers.words}"
         if ratio
         else f"{numbers.words} {alone}"
     )

@@ -59,7 +59,7 @@ def memory_bound(facts: Facts) -> str | None:
     share = facts.bound.get("memory", 0.0)
     if share < MOST:
         return None
-    return f"{share:.0%} of the time waits for memory: fewer bits of weights shorten it, whatever computes"
+    return f"{100 * share:.0f} % of the time waits for memory: fewer bits of weights shorten it, whatever computes"
 
 
 @rule(
@@ -98,7 +98,7 @@ def calls_cost_most(facts: Facts) -> str | None:
     share = facts.bound.get("call", 0.0)
     if share < CALLS:
         return None
-    return f"{share:.0%} of the time is the fixed cost of calls: only whole blocks that leave shorten it"
+    return f"{100 * share:.0f} % of the time is the fixed cost of calls: only whole blocks that leave shorten it"
 
 
 RULES = (
