@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,3 +153,10 @@ def test_an_unknown_application_is_told_with_near_ones() -> None:
     with pytest.raises(NetsukeError, match="no 'visions'; did you mean vision"):
         application("visions")
     assert set(APPLICATIONS) == {"maintenance", "vision", "wearables", "speech"}
+
+
+def test_every_rule_stands_in_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "advisor.md").read_text(encoding="utf8")
+    for rule in RULES:
+        row = f"| `{rule.name}` | {rule.stance} {rule.technique} | {' '.join(str(rule.fire.__doc__).split())} | {rule.source} |"
+        assert row in text, rule.name
