@@ -64,6 +64,37 @@ def test_a_run_can_be_judged_reported_measured_listed_and_replayed(
     )
 
 
+def test_inspect_on_a_device_says_what_bounds_what_wins_and_what_is_short(
+    netsuke: Callable,
+) -> None:
+    shown = netsuke("inspect", TINY, "--device", "cortex_m4").out
+    assert "estimated for cortex_m4" in shown
+    for words in ("bound by", "arithmetic", "half of the channels", "storage"):
+        assert words in shown
+    found = json.loads(netsuke("inspect", TINY, "--device", "coral_tpu", "--json").out)
+    assert found["source"] == "estimated"
+    assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1.0)
+    outcomes = {need["what"]: need["outcome"] for need in found["readiness"]}
+    assert outcomes["kernels"] == "short"  # it has no FP32
+    assert max(found["ceilings"], key=lambda c: c["faster"] or 0)["technique"].startswith("INT8")
+
+
+def test_advice_says_what_speaks_for_and_against_each_technique(netsuke: Callable) -> None:
+    said = netsuke(
+        "advise", TINY, "--device", "pi4", "--application", "vision", "--hours", "0.1"
+    ).out
+    assert "for quantization: vision is real-time" in said
+    assert "6 minutes are given" in said
+    assert "against unstructured pruning: pi4 multiplies by zeros" in said
+    assert "prune.channels" not in said  # there is no time to retrain
+    wrong = netsuke("advise", TINY, "--application", "visions")
+    assert wrong.code == 2
+    assert "did you mean vision" in wrong.err
+    floor = netsuke("advise", TINY, "--latency", "1ns")
+    assert floor.code == 2
+    assert "cannot be met" in floor.err
+
+
 def test_inspect_and_advise_speak_json(netsuke: Callable) -> None:
     layers = json.loads(netsuke("inspect", TINY, "--json").out)
     assert sum(layer["macs"] for layer in layers) == 16 * 9 * 256 + 16 * 32 * 9 * 64 + 64
