@@ -72,7 +72,7 @@ class Prices:
                 1.0 if self.cost == "parameters" else _bytes_each(self.model.network, node, tensor)
             )
             return math.prod(shapes[node.name]) * each
-        if not op(node) or not shapes[node.name]:
+        if not op(node) or not shapes[node.name] or _joins_the_next(node):
             return 0
         work = macs(node, shapes, shapes[node.name]) / len(self.model.example[0])
         if self.cost == "macs":
@@ -106,6 +106,12 @@ class Prices:
             weights=sum(math.prod(shapes[n.name]) for n in weights),
             channels=channels, groups=groups,
         )  # fmt: skip
+
+
+def _joins_the_next(node: Node) -> bool:
+    """Slices one after the other, a dimension each, are one operation of the exported file."""
+    users = list(node.users)
+    return op(node) == "slice" and len(users) == 1 and op(users[0]) == "slice"
 
 
 def seconds_of(layer: Layer, device: Device, kernels: Kernels | None) -> float:
