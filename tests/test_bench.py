@@ -415,9 +415,11 @@ def test_the_lenets_recipes_prune_then_cluster(name: str) -> None:
 def test_predictions_are_corrected_between_references() -> None:
     from bench._latency_table import Found, _between
 
-    # the whole, the narrowest, one to predict, the middle: measured at twice what is predicted
-    assert _between([8.0, 1.0, 3.0, 4.0], [16.0, 2.0, 0.0, 8.0]) == pytest.approx([6.0])
-    assert _between([8.0, 1.0, 2.0, 4.0], [8.0, 1.0, 0.0, 16.0]) == pytest.approx([4.0])
+    # the whole and the middle, then what is to be predicted: all measured at twice what is predicted
+    assert _between([8.0, 4.0, 3.0, 1.0], [16.0, 8.0, 0.0, 0.0]) == pytest.approx([6.0, 2.0])
+    # measured ÷ predicted is 1 and 2: between them in proportion, beyond them that of the nearer one
+    found_out = _between([8.0, 2.0, 4.0, 1.0, 16.0], [8.0, 4.0, 0.0, 0.0, 0.0])
+    assert found_out == pytest.approx([4 * 2**0.5, 2.0, 16.0])
     found = Found(predicted=[1.1, 2.0, 4.2], estimated=[], measured=[1.0, 2.0, 4.0], kernels=1)
     assert found.error(found.predicted) == pytest.approx(5.0)
     assert (found.rank, found.span) == (pytest.approx(1.0), 4.0)
