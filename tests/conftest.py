@@ -25,6 +25,12 @@ def short_measurements() -> Iterator[None]:
     Latency.__init__.__defaults__ = usual
 
 
+@pytest.fixture(autouse=True)
+def no_own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was calibrated on the developer's machine is not the tests'."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
 class Said(NamedTuple):
     code: int
     out: str

@@ -25,6 +25,7 @@ ROWS = (
         "workload",
         "layerwise",
         "control",
+        "calibrate",
         "explain",
     ),
     ("advisor", "report", "store"),

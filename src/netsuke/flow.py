@@ -21,6 +21,8 @@ from netsuke import store
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.applications import Use
 from netsuke.advisor.propose import propose
+from netsuke.calibrate import Reading
+from netsuke.calibrate import calibrate as measure_rates
 from netsuke.core.budget import Budget
 from netsuke.core.check import Check
 from netsuke.core.device import Device, recorded_device
@@ -37,6 +39,8 @@ from netsuke.core.runtime import Runtime, Session
 from netsuke.core.task import Task, ready
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
+from netsuke.devices import own_file
+from netsuke.devices.file import write_device
 from netsuke.explain import NETWORK, keep
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
@@ -142,6 +146,20 @@ def advise(
     goal = take_goal(task, device, budget or Budget(), 0, Observer())
     taken = take_model(model, goal.data, "model")
     return propose(inspect(taken), goal, use, gap(taken.network, goal.data))
+
+
+def calibrate(
+    name: str = "local", observer: Observer | None = None
+) -> tuple[Device, tuple[Reading, ...]]:
+    """Measure this machine's rates as those of the device of that name, and keep them.
+
+    They are written to the user's own device file, which comes before the one that is shipped. Raises
+    NetsukeError where this machine cannot be that device.
+    """
+    known = find_device(name)
+    found, readings = measure_rates(known, _runtime("onnxruntime"), observer)
+    write_device(found, own_file(known.name))
+    return found, readings
 
 
 def inspect(model: Any, task: Task | None = None) -> tuple[Layer, ...]:

@@ -10,10 +10,11 @@ import pytest
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
+from netsuke.core.footprint import memory_bytes
 from netsuke.core.layer import Layer
 from netsuke.core.roofline import model_seconds
 from netsuke.devices import device
-from netsuke.probes.estimate import Estimate, memory_bytes
+from netsuke.probes.estimate import Estimate
 from netsuke.probes.memory import Memory, fresh
 from netsuke.testing import samples
 

@@ -17,6 +17,7 @@ from netsuke.core.roofline import (
     layer_seconds,
     memory_seconds,
     model_seconds,
+    warm,
 )
 
 Bound = Literal["compute", "memory", "call", "nothing"]
@@ -47,8 +48,8 @@ class Ceiling:
 
 def bounds(layers: tuple[Layer, ...], device: Device) -> tuple[LayerBound, ...]:
     """Every layer with what bounds it, in order."""
-    total = model_seconds(layers, device)
-    return tuple(_bound(layer, device, total) for layer in layers)
+    total, near = model_seconds(layers, device), warm(layers, device)
+    return tuple(_bound(layer, near, total) for layer in layers)
 
 
 def ceilings(layers: tuple[Layer, ...], device: Device) -> tuple[Ceiling, ...]:

@@ -5,13 +5,13 @@ from functools import cached_property
 
 from netsuke.advisor.applications import Application
 from netsuke.advisor.bounds import Bound, bounds, shares
-from netsuke.advisor.readiness import file_bytes
 from netsuke.core.device import Device
+from netsuke.core.footprint import file_bytes, memory_bytes
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
 from netsuke.core.roofline import model_joules, model_seconds
-from netsuke.probes.estimate import P95_OVER_P50, memory_bytes
+from netsuke.probes.estimate import P95_OVER_P50
 
 UNITS = {"size": "B", "memory": "B", "latency_p95": "s", "energy": "J"}
 WORDS = {"size": "the file", "memory": "memory", "latency_p95": "a call", "energy": "an inference"}

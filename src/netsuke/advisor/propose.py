@@ -12,15 +12,15 @@ from typing import Any
 from netsuke.advisor.advice import Advice, Proposal
 from netsuke.advisor.applications import Use
 from netsuke.advisor.facts import UNITS, WORDS, Facts
-from netsuke.advisor.readiness import file_bytes
 from netsuke.advisor.rules import Finding, findings
 from netsuke.core.errors import NetsukeError
+from netsuke.core.footprint import file_bytes, memory_bytes
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.roofline import model_seconds
-from netsuke.probes.estimate import SPREAD, memory_bytes
+from netsuke.probes.estimate import SPREAD
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
 LEAST_FILE = 100

@@ -4,18 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netsuke.core.device import Device
+from netsuke.core.footprint import file_bytes, memory_bytes
 from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
-from netsuke.core.roofline import (
-    model_joules,
-    model_seconds,
-    weight_bytes,
-)
-from netsuke.probes.estimate import ENERGY_SPREAD, memory_bytes
-
-NODE_BYTES, FILE_BYTES = 180, 1500
-"""An exported graph's own bytes (names, shapes, scales), read off the exporter's files."""
-
+from netsuke.core.roofline import model_joules, model_seconds
+from netsuke.probes.estimate import ENERGY_SPREAD
 
 Outcome = Literal["ok", "short", "unknown"]
 
@@ -37,11 +30,6 @@ def readiness(layers: tuple[Layer, ...], device: Device) -> tuple[Need, ...]:
         _kernels(layers, device),
         _energy(layers, device),
     )
-
-
-def file_bytes(layers: tuple[Layer, ...]) -> float:
-    """Estimated bytes of the exported file."""
-    return sum(map(weight_bytes, layers)) + FILE_BYTES + NODE_BYTES * len(layers)
 
 
 def _held(device: Device) -> str:

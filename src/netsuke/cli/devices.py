@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from netsuke.cli.machines import ask_device, device_facts, device_table
+from netsuke.cli.machines import ask_device, device_facts, device_table, reading_table
 from netsuke.cli.options import AsJson, print_json
 from netsuke.core.errors import NetsukeError
 from netsuke.terminal import Terminal
@@ -76,3 +76,21 @@ def add(
         raise NetsukeError(f"{path}: is there already; choose another name, or edit it")
     write_device(ask_device(path.stem, None if like is None else device(like)), path)
     typer.echo(f"  {path}   netsuke devices {path}, or --device {path}")
+
+
+@devices.command()
+def calibrate(
+    name: Annotated[str, typer.Argument(help="The device this machine is.")] = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine's rates and keep them: they count more than the device's file."""
+    from netsuke import flow
+    from netsuke.devices import own_file
+
+    terminal = Terminal(quiet=as_json)
+    found, readings = flow.calibrate(name, terminal)
+    if as_json:
+        print_json(asdict(found))
+        return
+    terminal.out.print(reading_table(readings))
+    terminal.out.print(f"  {own_file(found.name)}")

@@ -10,14 +10,15 @@ from rich.table import Table
 
 from netsuke.advisor.bounds import Ceiling, LayerBound, shares
 from netsuke.advisor.readiness import Need
+from netsuke.calibrate import Reading
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
 from netsuke.devices.file import FACTS, Fact, checked
 
 UNITS = {
-    "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "overhead": "s", "power": "W",
-    "energy": "J",
+    "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "cache": "B", "cache_bandwidth": "B/s",
+    "overhead": "s", "session": "B", "power": "W", "energy": "J",
 }  # fmt: skip
 
 RATES = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1.0, "MAC"))
@@ -50,6 +51,17 @@ def device_facts(device: Device) -> Table:
         value = getattr(device, name)
         if name in device.sources:
             table.add_row(name, escape(_worded(name, value)), escape(device.sources[name]))
+    return table
+
+
+def reading_table(readings: Iterable[Reading]) -> Table:
+    """What was measured, beside what was known."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("fact", "known", "measured"):
+        table.add_column(name, no_wrap=True)
+    for one in readings:
+        known = "–" if one.before is None else _worded(one.fact, one.before)
+        table.add_row(one.fact, escape(known), escape(_worded(one.fact, one.after)))
     return table
 
 
@@ -164,7 +176,7 @@ def _written(value: Any) -> str | None:
 
 
 def _worded(name: str, value: Any) -> str:
-    unit = UNITS.get(name, "/s" if name == "formats" else "")
+    unit = UNITS.get(name, "/s" if name in ("formats", "depthwise") else "")
     if isinstance(value, dict):
         return "\n".join(f"{key} {_amount(number, unit)}" for key, number in value.items())
     if isinstance(value, tuple):

@@ -15,8 +15,10 @@ class Device:
     microcontroller, its RAM and its flash. cores: of an accelerator, its units. kernel_width: channels
     its dense kernels work on at a time. formats: multiply-accumulates per second of one core, sustained,
     by number format ("fp32", "int8"; where it has kernels for them "fp16", "bf16", "e4m3", "e5m2",
-    "int4"). fallback: those of them that another processor computes for it. bandwidth: bytes per second from
-    main memory. overhead: seconds of fixed cost per executed node. unit: what it multiplies with,
+    "int4"). depthwise: the same of depthwise kernels, where it is known. fallback: those of them that another processor computes for it. bandwidth: bytes per second from
+    main memory. cache, cache_bandwidth: bytes that stay near a core between calls, and how fast they come; 0
+    where that is not known. overhead: seconds of fixed cost per executed node. session: bytes that the runtime takes
+    for any model, None where that was not measured. unit: what it multiplies with,
     "scalar", "vector" or "matrix". sparse: patterns of zeros its kernels skip ("free", "2:4").
     storage_speed: bytes per second read from storage. connectivity: how models and updates reach it.
     runtimes: names that run there. power: watts, "idle" and "load". energy: joules of one
@@ -34,6 +36,10 @@ class Device:
     formats: Mapping[str, float]
     bandwidth: float
     overhead: float
+    cache: float = 0.0
+    cache_bandwidth: float = 0.0
+    session: float | None = None
+    depthwise: Mapping[str, float] = field(default_factory=dict)
     kind: str = "board"
     fallback: tuple[str, ...] = ()
     unit: str = "vector"

@@ -23,20 +23,30 @@ TINY = 4
 @dataclass(frozen=True, order=True)
 class Kernel:
     """A two-dimensional convolution or a linear layer. size: (high, wide) of its kernel; side: of its
-    square output, for a linear layer the rows it is applied to."""
+    square output, for a linear layer the rows it is applied to. bits: of weights and activations, 32
+    floats or 8 integers."""
 
     inputs: int
     outputs: int
     size: tuple[int, int]
     side: int
     kind: Kind = "conv"
+    bits: int = 32
 
     def __str__(self) -> str:
         """``conv 3×3 16→32 at 16²``: what it is called in a record."""
+        whole = "INT8 " if self.bits == 8 else ""
         if self.kind == "linear":
-            return f"linear {self.inputs}→{self.outputs} of {self.side}"
+            return f"{whole}linear {self.inputs}→{self.outputs} of {self.side}"
         size = "×".join(map(str, self.size))
-        return f"{self.kind} {size} {self.inputs}→{self.outputs} at {self.side}²"
+        return f"{whole}{self.kind} {size} {self.inputs}→{self.outputs} at {self.side}²"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one call."""
+        positions = self.side if self.kind == "linear" else self.side**2
+        inputs = 1 if self.kind == "depthwise" else self.inputs
+        return positions * self.outputs * inputs * self.size[0] * self.size[1]
 
 
 Measure = Callable[[Kernel], float | None]

@@ -5,6 +5,9 @@ channels are padded to what the kernels work on at a time, and every executed no
 time. What comes out is an estimate, and whoever shows it must say so.
 """
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 
@@ -15,16 +18,28 @@ FREE = frozenset({
     "identity", "quantize", "relu", "relu6", "reshape", "squeeze", "to", "unflatten", "unsqueeze",
     "view", "view_as",
 })  # fmt: skip
+# Looking a row up reads that row, not the table.
+LOOKUPS = frozenset({"embedding", "embedding_bag", "gather", "index_select", "index"})
 # A depthwise kernel loads an operand for every product. Measured on x86 (onnxruntime 1.31, FP32) it
-# reaches half of a dense kernel's rate; MobileNets on a Cortex-A72 (see pi4.toml) fit a quarter.
+# reaches half of a dense kernel's rate; MobileNets on a Cortex-A72 (see pi4.toml) fit a quarter. Only for
+# devices whose depthwise kernels were not measured.
 DEPTHWISE_SHARE = 0.3
 # Dimensions this small (an image's colours) have kernels of their own and are not padded.
 NARROW = 4
 
 
 def model_seconds(layers: tuple[Layer, ...], device: Device) -> float:
-    """Estimated seconds of one call, batch 1, one thread."""
-    return sum(layer_seconds(layer, device) for layer in layers)
+    """Estimated seconds of one call of many, batch 1, one thread."""
+    near = warm(layers, device)
+    return sum(layer_seconds(layer, near) for layer in layers)
+
+
+def warm(layers: Iterable[Layer], device: Device) -> Device:
+    """The device as it is between two calls of such a model: what fits its cache comes from there."""
+    each = tuple(layers)
+    if not device.cache or sum(map(weight_bytes, each)) + activation_peak(each) > device.cache:
+        return device
+    return replace(device, bandwidth=device.cache_bandwidth)
 
 
 def layer_seconds(layer: Layer, device: Device) -> float:
@@ -88,6 +103,8 @@ def is_integer(layer: Layer, device: Device) -> bool:
 
 def layer_bytes(layer: Layer) -> float:
     """Bytes one call of the layer reads and writes."""
+    if layer.op in LOOKUPS:
+        return (layer.inputs + 2 * layer.outputs) * layer.activation_bits / 8
     return weight_bytes(layer) + (layer.inputs + layer.outputs) * layer.activation_bits / 8
 
 
@@ -107,7 +124,11 @@ def activation_peak(layers: tuple[Layer, ...]) -> float:
 def _rate(layer: Layer, device: Device) -> float:
     kind = "int8" if is_integer(layer, device) else layer.format
     rate = device.formats.get(kind, device.formats["fp32"])
-    return rate * DEPTHWISE_SHARE if is_depthwise(layer) else rate
+    return (
+        device.depthwise.get(kind or "fp32", rate * DEPTHWISE_SHARE)
+        if is_depthwise(layer)
+        else rate
+    )
 
 
 def _padding(channels: int, width: int) -> float:

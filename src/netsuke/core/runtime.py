@@ -42,6 +42,10 @@ class Runtime(ABC):
         raise NetsukeError(f"{path}: {self.name} runs only what it exported itself")
 
     def kernel_seconds(self, kernel: Kernel) -> float | None:
-        """CPU seconds of one call of a single kernel in FP32, measured here on one thread; None where
-        this runtime cannot tell."""
+        """CPU seconds of one call of a single kernel, measured here on one thread; None where this
+        runtime cannot tell."""
+        return None
+
+    def kernel_file(self, kernel: Kernel) -> bytes | None:
+        """A file of this runtime's form with next to nothing but this kernel; None where it makes none."""
         return None

@@ -44,10 +44,17 @@ FACTS = {
         ask="Multiply-accumulates/s of one core, by format", low=1e3, high=1e16, choices=FORMATS,
         table=True, needed=True,
     ),
+    "depthwise": Fact(
+        ask="Multiply-accumulates/s of its depthwise kernels, by format", low=1e3, high=1e16, choices=FORMATS,
+        table=True,
+    ),
     "fallback": Fact(ask="Formats that another processor computes for it", choices=FORMATS, many=True),
     "sparse": Fact(ask="Patterns of zeros its kernels skip", choices=("free", "2:4", "4:8"), many=True),
     "bandwidth": Fact(ask="Main memory, bytes/s", low=1e4, high=1e14, needed=True),
+    "cache": Fact(ask="Cache that a core reaches, bytes", low=1e3, high=1e11),
+    "cache_bandwidth": Fact(ask="Reading from that cache, bytes/s", low=1e4, high=1e14),
     "overhead": Fact(ask="Fixed cost of a node, seconds", high=1.0, needed=True),
+    "session": Fact(ask="RAM the runtime takes for any model, bytes", low=1e3, high=1e10),
     "runtimes": Fact(ask="Runtimes", many=True),
     "connectivity": Fact(
         ask="Connectivity", choices=("wifi", "bluetooth", "ethernet", "usb", "cellular", "none"), many=True,

@@ -3,12 +3,11 @@
 from typing import ClassVar
 
 from netsuke.core.data import Stream
-from netsuke.core.device import Device
 from netsuke.core.evidence import Evidence
+from netsuke.core.footprint import memory_bytes
 from netsuke.core.goal import Goal
-from netsuke.core.layer import Layer
 from netsuke.core.probe import Probe, Subject
-from netsuke.core.roofline import activation_peak, model_joules, model_seconds, weight_bytes
+from netsuke.core.roofline import model_joules, model_seconds
 
 # How far off an estimate may be, either way. Six networks' published times on a Raspberry Pi 4, FP32
 # and INT8, lie within it where the library does not use another algorithm (pi4.toml).
@@ -18,13 +17,6 @@ SPREAD = 1.5
 ENERGY_SPREAD = 3.0
 # A quiet machine's 95th percentile over its median, as measured on x86; a fanless board may do worse.
 P95_OVER_P50 = 1.15
-# Measured with onnxruntime 1.31 on x86 on files from 0.2 kB to 34 MB: a session without weights,
-# and what a byte of weights (as read, and as packed for the kernels: 2.0 for linear layers, 3.1 for
-# convolutions) and a byte of activations becomes.
-SESSION_BYTES, PER_WEIGHT, PER_ACTIVATION = 9.5e6, 2.5, 2.2
-# RAM a microcontroller's interpreter takes over the peak of the activations, for its own structures
-# beside them (TensorFlow Lite Micro: David et al., 2021); assumed.
-ARENA = 1.2
 
 
 class Estimate(Probe):
@@ -61,17 +53,3 @@ class Estimate(Probe):
             )
             for what, value, unit, spread in found
         )  # fmt: skip
-
-
-def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
-    """Estimated resident bytes that loading and running these layers adds to the bare runtime.
-
-    A microcontroller reads its weights where they are stored, and holds the activations alone; an
-    accelerator runs a compiled model that has each weight once.
-    """
-    activations, weights = activation_peak(layers), sum(map(weight_bytes, layers))
-    if device.kind == "microcontroller":
-        return ARENA * activations
-    if device.kind == "accelerator":
-        return weights + activations
-    return SESSION_BYTES + PER_WEIGHT * weights + PER_ACTIVATION * activations

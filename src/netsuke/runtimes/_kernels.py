@@ -19,7 +19,7 @@ FASTEST = 0.2
 
 def kernel_seconds(kernel: Kernel, load: Callable[[bytes], Any]) -> float:
     """CPU seconds of one call on one thread, the mean of there and back. load: content → a session."""
-    few, many = (load(_chain(kernel, pairs)) for pairs in (FEW, MANY))
+    few, many = (load(chain(kernel, pairs)) for pairs in (FEW, MANY))
     x = np.random.default_rng(0).standard_normal(_shape(kernel)).astype(np.float32)
     found = [_calls(many, x) - _calls(few, x) for _ in range(ROUNDS)]
     each = float(np.median(found)) / (2 * (MANY - FEW))
@@ -43,21 +43,20 @@ def _shape(kernel: Kernel) -> tuple[int, ...]:
     return (1, kernel.inputs, kernel.side, kernel.side)
 
 
-def _chain(kernel: Kernel, pairs: int) -> bytes:
-    """Layers with ReLU, one after the other, then a mean."""
-    from onnx import TensorProto, helper, numpy_helper
+def chain(kernel: Kernel, pairs: int = FEW) -> bytes:
+    """An ONNX file of layers with ReLU, one after the other, then a mean; integers between codings."""
+    from onnx import TensorProto, helper
 
-    draw = np.random.default_rng(0)
-    nodes, weights, last = [], [], "x"
-    ends = (kernel.inputs, kernel.outputs)
+    nodes: list[Any] = []
+    weights: list[Any] = []
+    last, ends = "x", (kernel.inputs, kernel.outputs)
     for i in range(2 * pairs):
         inside, out = ends if i % 2 == 0 else ends[::-1]
-        shape = _weight(kernel, inside, out)
-        weight = draw.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5
-        weights += [
-            numpy_helper.from_array(weight.astype(np.float32), f"w{i}"),
-            numpy_helper.from_array(np.zeros(out, np.float32), f"b{i}"),
-        ]
+        value = _value(kernel, inside, out)
+        if kernel.bits == 8:
+            last = _integers(f"{i}", last, value, nodes, weights)
+        else:
+            _hold(weights, {f"w{i}": value, f"b{i}": np.zeros(out, np.float32)})
         op, settings = _operation(kernel, inside)
         nodes += [
             helper.make_node(op, [last, f"w{i}", f"b{i}"], [f"c{i}"], **settings),
@@ -74,6 +73,43 @@ def _chain(kernel: Kernel, pairs: int) -> bytes:
         graph, opset_imports=opset, ir_version=10
     ).SerializeToString()
     return content
+
+
+def _value(kernel: Kernel, inside: int, out: int) -> np.ndarray:
+    """A layer's weights, drawn so that what goes through keeps its size."""
+    shape = _weight(kernel, inside, out)
+    draw = np.random.default_rng(0).standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5
+    return draw.astype(np.float32)
+
+
+def _integers(i: str, last: str, value: np.ndarray, nodes: list[Any], weights: list[Any]) -> str:
+    """What a layer of 8-bit integers reads, in the form that onnxruntime fuses (QDQ): a coded input
+    whose zero is 0, so that ReLU is in the coding, coded
+    weights with a scale a channel, a bias of 32 bits. Returns the input's name."""
+    from onnx import helper
+
+    scales = np.abs(value).reshape(len(value), -1).max(1).astype(np.float32) / 127
+    codes = np.round(value / scales.reshape(-1, *[1] * (value.ndim - 1))).astype(np.int8)
+    step = np.float32(6 / 255)
+    _hold(weights, {
+        f"s{i}": np.array(step), f"z{i}": np.array(0, np.uint8), f"q{i}": codes, f"t{i}": scales,
+        f"n{i}": np.zeros(len(value), np.int32), f"u{i}": scales * step,
+    })  # fmt: skip
+    coding = [f"s{i}", f"z{i}"]
+    nodes += [
+        helper.make_node("QuantizeLinear", [last, *coding], [f"k{i}"]),
+        helper.make_node("DequantizeLinear", [f"k{i}", *coding], [f"d{i}"]),
+        helper.make_node("DequantizeLinear", [f"q{i}", f"t{i}"], [f"w{i}"], axis=0),
+        helper.make_node("DequantizeLinear", [f"n{i}", f"u{i}"], [f"b{i}"], axis=0),
+    ]
+    return f"d{i}"
+
+
+def _hold(weights: list[Any], values: dict[str, np.ndarray]) -> None:
+    """Add arrays to a graph's constants."""
+    from onnx import numpy_helper
+
+    weights += [numpy_helper.from_array(np.asarray(v), name) for name, v in values.items()]
 
 
 def _weight(kernel: Kernel, inside: int, out: int) -> tuple[int, ...]:

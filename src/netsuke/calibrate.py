@@ -1,0 +1,147 @@
+"""A device's rates, measured on the device itself: they count more than its datasheet's."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netsuke.core.device import Device
+from netsuke.core.errors import NetsukeError
+from netsuke.core.kernels import Kernel
+from netsuke.core.observer import Observer
+from netsuke.core.quantity import show
+from netsuke.core.runtime import Runtime
+from netsuke.devices.local import cache_bytes, local
+from netsuke.probes.memory import fresh
+
+DENSE = (
+    Kernel(32, 32, (3, 3), 16), Kernel(64, 64, (3, 3), 8), Kernel(64, 64, (3, 3), 16),
+    Kernel(128, 128, (3, 3), 14), Kernel(64, 64, (1, 1), 16), Kernel(192, 192, (1, 1), 14),
+)  # fmt: skip
+DEPTHWISE = (Kernel(64, 64, (3, 3), 32, "depthwise"), Kernel(192, 192, (3, 3), 14, "depthwise"))
+SMALLEST = (Kernel(4, 4, (1, 1), 1), Kernel(8, 8, (3, 3), 2), Kernel(8, 8, (3, 3), 4))
+"""What takes its call's time and little else."""
+OUT_OF_CACHE = 1 << 28
+ALIKE = 0.25
+"""How far a machine's memory may be from the file's before it is taken for another machine."""
+RUNNING = frozenset({"board", "phone", "computer", "server"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One fact that was measured. before: what the device's file says, None where it says nothing."""
+
+    fact: str
+    before: Any
+    after: Any
+
+
+def calibrate(
+    device: Device, runtime: Runtime, observer: Observer | None = None
+) -> tuple[Device, tuple[Reading, ...]]:
+    """The device with its rates as this machine has them, and each beside the file's.
+
+    Takes about half a minute on one core. Raises NetsukeError where this machine cannot be that device, or
+    cannot run what is measured.
+    """
+    _check_here(device)
+    watch = observer or Observer()
+    readings = {}
+    for fact, measured in watch.track(_measurements(runtime), "measuring"):
+        readings[fact] = measured()
+    found = {name: value for name, value in readings.items() if value}
+    said = f"measured on it with {runtime.name}, one thread, {date.today().isoformat()}"
+    after = replace(device, **found, sources={**device.sources, **dict.fromkeys(found, said)})
+    return after, tuple(
+        Reading(fact=name, before=getattr(device, name) if name in device.sources else None, after=value)
+        for name, value in found.items()
+    )  # fmt: skip
+
+
+def _measurements(runtime: Runtime) -> list[tuple[str, Callable[[], Any]]]:
+    return [
+        ("formats", lambda: _rates(runtime, DENSE)),
+        ("depthwise", lambda: _rates(runtime, DEPTHWISE)),
+        ("overhead", lambda: _fixed(runtime)),
+        ("bandwidth", lambda: _copied(OUT_OF_CACHE)),
+        ("cache", cache_bytes),
+        ("cache_bandwidth", lambda: _read(cache_bytes() // 4)),
+        ("session", lambda: _session(runtime)),
+    ]
+
+
+def _check_here(device: Device) -> None:
+    """Raise where the device is none that runs Netsuke, or this machine is another."""
+    here = local()
+    if device.kind not in RUNNING:
+        raise NetsukeError(
+            f"devices calibrate: {device.name} is a {device.kind}, which cannot run its own measurement"
+        )
+    apart = abs(here.memory / device.memory - 1)
+    if device.name != "local" and (here.cores != device.cores or apart > ALIKE):
+        raise NetsukeError(
+            f"devices calibrate: this machine has {here.cores} cores and {show(here.memory, 'B')}, {device.name} has "
+            f"{device.cores} and {show(device.memory, 'B')}; run it on the device itself"
+        )
+
+
+def _rates(runtime: Runtime, kernels: Iterable[Kernel]) -> dict[str, float]:
+    """Multiply-accumulates a second over some kernels, by format."""
+    found = {}
+    for name, bits in (("fp32", 32), ("int8", 8)):
+        asked = [replace(kernel, bits=bits) for kernel in kernels]
+        times = [runtime.kernel_seconds(kernel) for kernel in asked]
+        if all(times):
+            found[name] = sum(k.macs for k in asked) / sum(t for t in times if t)
+    if "fp32" not in found:
+        raise NetsukeError(f"devices calibrate: {runtime.name} cannot time single kernels")
+    return found
+
+
+def _fixed(runtime: Runtime) -> float:
+    """Seconds of a layer that has next to nothing to do: the median over the smallest, in both formats."""
+    times = [runtime.kernel_seconds(replace(k, bits=b)) for k in SMALLEST for b in (32, 8)]
+    return float(np.median([t for t in times if t]))
+
+
+def _copied(size: int, rounds: int = 4) -> float:
+    """Bytes read and written per second by one core, from memory larger than any cache."""
+    source = np.ones(size, np.uint8)
+    target = np.ones(size, np.uint8)
+    return 2 * size / _least(lambda: np.copyto(target, source), rounds)
+
+
+def _read(size: int, rounds: int = 50) -> float:
+    """Bytes read per second by one core, over and over, of what its cache holds: a vector times a matrix."""
+    if not size:
+        return 0.0
+    side = int((size / 4) ** 0.5)
+    matrix, vector = np.ones((side, side), np.float32), np.ones(side, np.float32)
+    return 4 * side * side / _least(lambda: matrix @ vector, rounds)
+
+
+def _least(work: Callable[[], object], rounds: int) -> float:
+    """CPU seconds of the fastest of some rounds, threads of a library summed up."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        best = min(best, time.process_time() - start)
+    return max(best, 1e-9)
+
+
+def _session(runtime: Runtime) -> float:
+    """Resident bytes that a model of one layer takes."""
+    content = runtime.kernel_file(SMALLEST[0])
+    if content is None:
+        return 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.onnx"
+        path.write_bytes(content)
+        found = [fresh(runtime.adopt(path)) for _ in range(3)]
+    return float(np.median([f["peak"] - f["idle"] for f in found]))
