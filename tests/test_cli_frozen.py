@@ -42,4 +42,8 @@ def test_verbs_of_devices_are_these() -> None:
         name: [p.opts[0] for p in command.params if p.name != "help"]
         for name, command in group.commands.items()
     }
-    assert face == {"show": ["name", "--json"], "add": ["path", "--like"]}
+    assert face == {
+        "show": ["name", "--json"],
+        "add": ["path", "--like"],
+        "calibrate": ["name", "--json"],
+    }

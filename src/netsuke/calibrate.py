@@ -80,7 +80,7 @@ def _check_here(device: Device) -> None:
     here = local()
     if device.kind not in RUNNING:
         raise NetsukeError(
-            f"devices calibrate: {device.name} is a {device.kind}, which cannot run its own measurement"
+            f"devices calibrate: {device.name} ({device.kind}) cannot run its own measurement"
         )
     apart = abs(here.memory / device.memory - 1)
     if device.name != "local" and (here.cores != device.cores or apart > ALIKE):

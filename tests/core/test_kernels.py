@@ -6,6 +6,7 @@ from netsuke.clock import LiveKernels, RecordedKernels
 from netsuke.core.kernels import Kernel, around, kernel_of, seconds
 from netsuke.core.layer import Layer
 from netsuke.core.runtime import Runtime
+from netsuke.devices.local import DOT_PRODUCT, cpu_flags
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 
 
@@ -76,3 +77,16 @@ def test_on_this_machine_more_work_takes_more_time():
     assert 1e-7 < runtime.kernel_seconds(rows) < 1e-2
     # sixteen times the products
     assert 4 < large / small < 60
+
+
+def test_integers_have_kernels_of_their_own_and_are_not_slower_where_the_machine_has_dot_products():
+    runtime = OnnxRuntime()
+    floats = Kernel(64, 64, (3, 3), 16)
+    integers = Kernel(64, 64, (3, 3), 16, bits=8)
+    assert str(integers) == "INT8 conv 3×3 64→64 at 16²"
+    assert floats.macs == integers.macs == 64 * 64 * 9 * 256
+    assert Kernel(24, 24, (3, 3), 5, "depthwise").macs == 24 * 9 * 25
+    assert Kernel(8, 4, (1, 1), 3, "linear").macs == 96
+    faster = runtime.kernel_seconds(floats) / runtime.kernel_seconds(integers)
+    assert faster > (1.5 if cpu_flags() & DOT_PRODUCT else 0.3)
+    assert runtime.kernel_seconds(Kernel(8, 4, (1, 1), 3, "linear", 8)) is None

@@ -1,0 +1,67 @@
+"""Bytes of a file and of a process, estimated from layers."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import ResNet
+from netsuke.core.budget import Budget
+from netsuke.core.device import Device
+from netsuke.core.footprint import SESSION, file_bytes, memory_bytes
+from netsuke.core.layer import Layer
+from netsuke.core.observer import Observer
+from netsuke.core.recipe import make_pass
+from netsuke.core.task import Task
+from netsuke.intake import take_goal, take_model
+from netsuke.runtimes.onnxruntime import OnnxRuntime
+
+BOARD = Device(
+    name="board", title="a board", memory=1e9, storage=1e9, cores=1, kernel_width=8,
+    formats={"fp32": 1e9, "int8": 3e9}, bandwidth=1e9, overhead=1e-6,
+)  # fmt: skip
+CONV = Layer(
+    name="conv", op="conv2d", weights=250_000, inputs=1000, outputs=1000, channels=(100, 250)
+)
+TABLE = Layer(name="words", op="embedding", weights=4_000_000, outputs=1000)
+
+
+@pytest.mark.parametrize("recipe", [None, "quantize.static"])
+def test_the_file_is_as_large_as_the_exporter_writes_it(tmp_path: Path, recipe: str | None) -> None:
+    x = np.random.default_rng(0).standard_normal((16, 3, 32, 32), np.float32)
+    task = Task(calibrate=x, validate=(x, np.zeros(16, np.int64)))
+    goal = take_goal(task, BOARD, Budget(), 0, Observer())
+    model = take_model(ResNet(1, 8).eval(), goal.data, "tiny")
+    if recipe:
+        model = make_pass(recipe, {}).apply(model, goal)
+    made = OnnxRuntime().export(model, BOARD, tmp_path / "model.onnx")
+    assert file_bytes(made.layers) / made.path.stat().st_size == pytest.approx(1, abs=0.1)
+
+
+def test_a_large_table_is_there_twice_while_it_is_read_and_once_afterwards() -> None:
+    held = memory_bytes((TABLE,), BOARD) - SESSION
+    assert held == pytest.approx(2 * 16e6, rel=0.02)
+    # beside weights that are packed for kernels, the later moment counts
+    with_convs = memory_bytes((TABLE, replace(CONV, weights=40_000_000)), BOARD)
+    assert with_convs - SESSION == pytest.approx(16e6 + 3.2 * 160e6, rel=0.02)
+
+
+def test_a_session_that_was_measured_counts_instead_of_the_usual_one() -> None:
+    other = replace(BOARD, session=2e6)
+    assert memory_bytes((CONV,), BOARD) - memory_bytes((CONV,), other) == pytest.approx(
+        SESSION - 2e6
+    )
+
+
+def test_weights_of_few_bits_are_bytes_beside_integer_activations_and_not_otherwise() -> None:
+    coded = replace(CONV, weight_bits=4, activation_bits=8)
+    alone = replace(CONV, weight_bits=4)
+    assert file_bytes((coded,)) == pytest.approx(250_000, rel=0.02)
+    assert file_bytes((alone,)) == pytest.approx(125_000, rel=0.03)
+
+
+def test_a_microcontroller_holds_activations_alone_and_an_accelerator_each_weight_once() -> None:
+    small, unit = replace(BOARD, kind="microcontroller"), replace(BOARD, kind="accelerator")
+    assert memory_bytes((CONV,), small) == pytest.approx(1.2 * 8000)
+    assert memory_bytes((CONV,), unit) == pytest.approx(1_000_000 + 8000)
