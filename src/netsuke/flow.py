@@ -20,6 +20,7 @@ import numpy as np
 from netsuke import store
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.applications import Use
+from netsuke.advisor.facts import Facts
 from netsuke.advisor.propose import propose
 from netsuke.calibrate import Reading
 from netsuke.calibrate import calibrate as measure_rates
@@ -94,7 +95,7 @@ def fit(
     journal = Journal.resume(store.Progress(folder), mark)
     with _workbench(goal, options, folder) as bench:
         original = _original(bench, taken)
-        advice = None if recipe else propose(original.artifact.layers, goal)
+        advice = None if recipe else propose(_facts(original, goal))
         wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
         chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
         finished = _measured(bench, original, state)
@@ -134,18 +135,27 @@ def advise(
     device: str | Device = "local",
     budget: Budget | None = None,
     use: Use | None = None,
+    observer: Observer | None = None,
 ) -> Advice:
     """Which recipes to try for this model, task, device and budget, and why.
 
-    Trains and measures nothing, but for the model's quality on some samples it was trained on and some
-    it was not. use: what the model is for, and how long the work may take. Raises NetsukeError for a
-    limit that nothing can meet.
+    Trains nothing. The model as it came is tried on some samples it was trained on and some it was not, and
+    timed where the device is this machine. use: what the model is for, and how long the work may take.
+    Raises NetsukeError for a limit that nothing can meet.
     """
     from netsuke.nets.evaluation import gap
 
-    goal = take_goal(task, device, budget or Budget(), 0, Observer())
+    use, observer = use or Use(), observer or Observer()
+    goal = take_goal(task, device, budget or Budget(), 0, observer)
     taken = take_model(model, goal.data, "model")
-    return propose(inspect(taken), goal, use, gap(taken.network, goal.data))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Workbench(goal, _runtime("onnxruntime"), Path(folder), observer)
+        state = bench.state(taken)
+        if goal.device.measured:
+            found = bench.measure(state, state, None, ("size", "latency", "memory"))
+            state = replace(state, evidence=found)
+    facts = replace(_facts(state, goal), application=use.application, hours=use.hours)
+    return propose(replace(facts, gap=gap(taken.network, goal.data)))
 
 
 def calibrate(
@@ -276,6 +286,17 @@ def _original(bench: Workbench, model: Model) -> State:
     state = replace(state, evidence=evidence)
     bench.observer.baseline(evidence)
     return state
+
+
+def _facts(original: State, goal: Goal) -> Facts:
+    """What the advisor looks at, with what was measured of the original on the device."""
+    measured = {
+        e.what: e.value for e in original.evidence
+        if e.source == "measured" and goal.device.measured and e.what in ("size", "latency_p50", "memory")
+    }  # fmt: skip
+    return Facts(
+        layers=original.artifact.layers, goal=goal, measured=measured, workshop=find_device("local")
+    )
 
 
 def _carve(

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from netsuke.advisor.advice import Advice
 from netsuke.core.evidence import Evidence, find
+from netsuke.core.guess import PROPOSED, proposed
 from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
@@ -190,8 +191,7 @@ def print_advice(terminal: Terminal, advice: Advice) -> None:
     out = terminal.out
     for reason in advice.reasons:
         out.print(f"  {escape(reason)}")
-    for number, proposal in enumerate(advice.proposals, 1):
-        out.print(f"  {number}. {escape(str(proposal))}")
+    out.print(proposal_table(advice))
     for reason in advice.ruled_out:
         out.print(f"  [dim]ruled out: {escape(reason)}[/dim]")
     for stance, colour in (("for", "green"), ("against", "red")):
@@ -199,6 +199,21 @@ def print_advice(terminal: Terminal, advice: Advice) -> None:
             if found.stance == stance:
                 said = f"[{colour}]{stance}[/] {found.technique}: {escape(found.why)}"
                 out.print(f"  {said} [dim]({escape(found.source)})[/dim]")
+
+
+def proposal_table(advice: Advice) -> Table:
+    """A row a proposal: what it is expected to reach and to cost, none of it measured."""
+    table = Table(title="\nproposals, in the order to try them (estimated)", title_justify="left", box=None,
+                  header_style="bold", pad_edge=False)  # fmt: skip
+    table.add_column("", no_wrap=True)
+    table.add_column("recipe")
+    names = [name for name in PROPOSED if any(name in p.figures for p in advice.proposals)]
+    for name in names:
+        table.add_column(PROPOSED[name], justify="right", no_wrap=True)
+    for number, proposal in enumerate(advice.proposals, 1):
+        cells = [proposed(proposal.figures[n], proposal.gains.get(n)) for n in names]
+        table.add_row(f"{number}.", escape(proposal.title), *cells)
+    return table
 
 
 def print_explanation(terminal: Terminal, explanation: dict[str, Any]) -> None:

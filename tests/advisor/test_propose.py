@@ -1,5 +1,7 @@
 """Which recipes are proposed, in which order, from facts alone."""
 
+from dataclasses import replace
+
 import pytest
 from test_rules import BASE, SIZE, Facts, limited, on
 
@@ -11,7 +13,8 @@ from netsuke.core.recipe import read_recipe
 
 
 def advised(facts: Facts, use: Use | None = None) -> Advice:
-    return propose(facts.layers, facts.goal, use)
+    use = use or Use()
+    return propose(replace(facts, application=use.application, hours=use.hours))
 
 
 def names(advice: Advice) -> list[tuple[str, ...]]:

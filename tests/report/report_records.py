@@ -283,9 +283,24 @@ def two_proposals() -> dict[str, Any]:
             "seconds": 0.00019,
             "source": "estimated",
         },
-    ]
+        {
+            "title": "prune.channels 30 % → quantize.static",
+            "recipe": [{"use": "prune.channels", "ratio": 0.3}, {"use": "quantize.static"}],
+            "reason": "gentle",
+            "figures": {
+                "size": _guess(70e3, 63e3, 77e3, "B"), "drop": _guess(0.005, -0.002, 0.02, "pt"),
+                "work": _guess(120.0, 60.0, 300.0, "s"),
+            },
+            "gains": {"size": 4.0},
+            "source": "estimated",
+        },
+    ]  # fmt: skip
     record["advice"]["ruled_out"] = ["distill.logits: no training data"]
     return record
+
+
+def _guess(value: float, low: float, high: float, unit: str) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "unit": unit, "source": "a rule"}
 
 
 def bare() -> dict[str, Any]:

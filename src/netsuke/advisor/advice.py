@@ -1,37 +1,52 @@
 """What the advisor says: proposals in the order to try them, and why."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from netsuke.advisor.rules import Finding
-from netsuke.core.quantity import show
+from netsuke.core.guess import Guess
+from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A recipe and what it is expected to reach: ``size`` bytes and ``seconds`` a call on the
-    device, both estimates."""
+    """A recipe with what it is expected to reach and to cost, none of it measured.
+
+    figures: "size", "latency_p50", "memory", "energy" (where the device says enough) of the carved model
+    on the device, "drop", the quality lost, and "work", seconds on this machine where its rates are known.
+    gains: how many times less than the model as it came needs, by the same names.
+    """
 
     recipe: Recipe
     reason: str
-    size: float
-    seconds: float
+    figures: Mapping[str, Guess]
+    gains: Mapping[str, float]
+
+    @property
+    def size(self) -> float:
+        return self.figures["size"].value
+
+    @property
+    def seconds(self) -> float:
+        """Of a call, the median."""
+        return self.figures["latency_p50"].value
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "title": self.title,
             "recipe": [{"use": p.name, **p.settings()} for p in self.recipe],
             "reason": self.reason,
-            "size": self.size,
-            "seconds": self.seconds,
+            "figures": {name: guess.to_dict() for name, guess in self.figures.items()},
+            "gains": dict(self.gains),
             "source": "estimated",
         }
 
-    def __str__(self) -> str:
-        names = " → ".join(p.name for p in self.recipe)
-        return (
-            f"{names}: {self.reason} (estimated {show(self.size, 'B')}, {show(self.seconds, 's')})"
-        )
+    @property
+    def title(self) -> str:
+        """``prune.channels 30 % → quantize.static``."""
+        return " → ".join(map(_named, self.recipe))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +71,8 @@ class Advice:
             "ruled_out": list(self.ruled_out),
             "findings": [f.to_dict() for f in self.findings],
         }
+
+
+def _named(one: Pass) -> str:
+    ratio = one.settings().get("ratio")
+    return one.name if ratio is None else f"{one.name} {100 * ratio:g} %"

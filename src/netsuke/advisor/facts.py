@@ -1,6 +1,7 @@
 """What the rules look at: the limits against what the model as it came is expected to need."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from netsuke.advisor.applications import Application
@@ -23,7 +24,8 @@ class Facts:
 
     layers: of the model as it came. application: None where nobody said. hours: that the work may take,
     None where nobody said. gap: quality on training samples less that on validation samples, as a
-    fraction; None where it was not measured.
+    fraction; None where it was not measured. measured: of the model as it came on the device, by the names of
+    evidence, where it was. workshop: the machine that does the work.
     """
 
     layers: tuple[Layer, ...]
@@ -31,6 +33,8 @@ class Facts:
     application: Application | None = None
     hours: float | None = None
     gap: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    workshop: Device | None = None
 
     @property
     def device(self) -> Device:
@@ -57,6 +61,25 @@ class Facts:
     def bound(self) -> dict[Bound, float]:
         """Shares of the time, by what bounds it."""
         return shares(bounds(self.layers, self.device))
+
+    def needed(self, what: str) -> float:
+        """What the model as it came needs, measured where it was, else estimated; by evidence's name."""
+        if what == "latency_p50":
+            return self.measured.get(what, self._seconds)
+        return self.measured.get(what, self.needs[what])
+
+    def correction(self, what: str) -> float:
+        """Measured over estimated, of the model as it came; 1 where it was not measured."""
+        guess = self._seconds if what == "latency_p50" else self.needs[what]
+        return self.needed(what) / guess
+
+    def beyond(self, what: str) -> float:
+        """Measured less estimated, of the model as it came; 0 where it was not measured."""
+        return self.needed(what) - self.needs[what]
+
+    @cached_property
+    def _seconds(self) -> float:
+        return model_seconds(self.layers, self.device)
 
     def over(self, what: str) -> float:
         """How many times over its limit the model as it came is; at most 1 is within."""

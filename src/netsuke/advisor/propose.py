@@ -5,69 +5,48 @@ cheapest and cost the least quality. With training data and a tighter limit, cha
 30 % to begin with, retrained with the original as teacher, and then the numbers are made shorter.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from netsuke.advisor.advice import Advice, Proposal
-from netsuke.advisor.applications import Use
+from netsuke.advisor.candidates import Candidate, candidates
 from netsuke.advisor.facts import UNITS, WORDS, Facts
-from netsuke.advisor.rules import Finding, findings
+from netsuke.advisor.rules import findings
+from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.footprint import file_bytes, memory_bytes
 from netsuke.core.goal import Goal
+from netsuke.core.guess import Guess
 from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
-from netsuke.core.recipe import Recipe, make_pass
-from netsuke.core.roofline import model_seconds
-from netsuke.probes.estimate import SPREAD
+from netsuke.core.roofline import model_joules, model_seconds
+from netsuke.probes.estimate import ENERGY_SPREAD, P95_OVER_P50, SPREAD
 
-RATIOS = (0.3, 0.45, 0.6, 0.75)
 LEAST_FILE = 100
 """Bytes of an ONNX file of one operation without weights."""
+Range = tuple[float, float]
+SIZE, CARVED_SIZE = (0.93, 1.07), (0.7, 1.1)
+"""How far a file's bytes may be off: of bits alone, and where channels left (whole blocks take more than asked)."""
+HERE, CARVED_HERE = (0.7, 1.4), (0.6, 1.5)
+"""The same of a call on this machine, whose original was timed."""
+MEMORY, CARVED_MEMORY = (0.8, 1.25), (0.7, 1.3)
+WORK = (0.4, 2.5)
+STEP_SECONDS = 25.0
+"""To export, time and judge a step of a small network."""
+TRAINING_CALLS = 4
+"""A step of training: forwards, backwards (twice), and the teacher."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """A way to make all numbers shorter. words: what it is called in a reason."""
-
-    use: str
-    words: str
-    weight_bits: int
-    activation_bits: int
-    format: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def of(self, layer: Layer) -> Layer:
-        """The layer with such numbers."""
-        return replace(
-            layer, weight_bits=self.weight_bits, activation_bits=self.activation_bits, format=self.format
-        )  # fmt: skip
-
-
-INT8 = Numbers(use="quantize.static", words="INT8", weight_bits=8, activation_bits=8)
-FP16 = Numbers(
-    use="quantize.float", words="FP16", weight_bits=16, activation_bits=16, format="fp16"
-)
-CODED = Numbers(
-    use="quantize.weights", words="weights of 8 bits", weight_bits=8, activation_bits=32
-)
-TRAINED = Numbers(use="quantize.qat", words="INT8 in training", weight_bits=8, activation_bits=8)
-
-
-def propose(
-    layers: tuple[Layer, ...], goal: Goal, use: Use | None = None, gap: float | None = None
-) -> Advice:
+def propose(facts: Facts) -> Advice:
     """Recipes for a model with these layers (as captured, FP32), best first.
 
-    gap: quality on training samples less that on others. Raises NetsukeError for a limit below what
-    any model takes on the device.
+    Raises NetsukeError for a limit below what any model takes on the device, or limits that exclude
+    each other.
     """
-    use = use or Use()
-    facts = Facts(layers=layers, goal=goal, application=use.application, hours=use.hours, gap=gap)
-    _check_floors(facts)
+    goal, layers = facts.goal, facts.layers
+    _check_limits(facts)
     fired = findings(facts)
-    options = _options(facts, fired)
+    names = frozenset(found.rule for found in fired)
+    options = [_proposal(candidate, facts) for candidate in candidates(facts, names)]
     fitting = [o for o in options if not _misses(o, goal)]
     # Where nothing is expected to fit, the estimates may still be wrong: try from the mildest.
     first = options.index(fitting[0]) if fitting else 0
@@ -80,14 +59,23 @@ def propose(
     )
 
 
-def _check_floors(facts: Facts) -> None:
+def _check_limits(facts: Facts) -> None:
     floors = {
         "size": (LEAST_FILE, "an ONNX file of one operation without weights"),
         "latency_p95": (facts.device.overhead, "the call of one operation there"),
         "memory": (memory_bytes((), facts.device) / SPREAD, "a runtime's session without weights"),
     }
+    own = {"size": facts.device.storage, "memory": facts.device.memory}
     for what, limit in facts.goal.budget.limits().items():
         floor, why = floors.get(what, (0.0, ""))
+        most, has = (
+            own.get(what, float("inf")),
+            f"{facts.device.name} has {show(own.get(what, 0), 'B')}",
+        )
+        if limit > most:
+            raise NetsukeError(
+                f"budget {what}: {show(limit, 'B')} contradicts the device, {has}; leave the limit out, or lower it"
+            )
         if limit < floor:
             raise NetsukeError(
                 f"budget {what}: {show(limit, UNITS[what])} for {WORDS[what]} on {facts.device.name} cannot be "
@@ -95,50 +83,75 @@ def _check_floors(facts: Facts) -> None:
             )
 
 
-def _options(facts: Facts, fired: tuple[Finding, ...]) -> list[Proposal]:
-    """What could be tried, the mildest first."""
-    names = {found.rule for found in fired}
-    numbers = INT8
-    if "no_integer_kernels" in names:
-        numbers = FP16 if "halves_without_integers" in names else CODED
-    found = [_option(facts, 0.0, numbers)]
-    if any(one.technique == "post-training" for one in fired):
-        return found
-    if "little_tolerance_and_time" in names and numbers is INT8:
-        found.append(_option(facts, 0.0, TRAINED))
-    return found + [_option(facts, ratio, numbers) for ratio in RATIOS]
+def _proposal(candidate: Candidate, facts: Facts) -> Proposal:
+    """A candidate with its figures, corrected by what was measured of the original."""
+    device, carved = facts.device, candidate.carved
+    seconds = model_seconds(candidate.layers, device)
+    if carved:
+        # By time: narrower layers are called as often, and the pass asks the clock, not the products.
+        whole = tuple(
+            replace(a, macs=b.macs) for a, b in zip(candidate.layers, facts.layers, strict=True)
+        )
+        seconds = model_seconds(whole, device) * candidate.left
+    found = {
+        "size": Guess.within(
+            file_bytes(candidate.layers) * facts.correction("size"), CARVED_SIZE if carved else SIZE, "B",
+            "the layers' bits, and what a graph takes",
+        ),
+        "latency_p50": Guess.within(
+            seconds * facts.correction("latency_p50"), _spread(device, HERE, CARVED_HERE, carved), "s",
+            "a roofline of the device's rates" + (", the original timed" if facts.measured else ""),
+        ),
+        "memory": Guess.within(
+            max(memory_bytes(candidate.layers, device) + facts.beyond("memory"), 0.0), _spread(device, MEMORY, CARVED_MEMORY, carved), "B",
+            "weights as they are packed, and the activations that live at once",
+        ),
+    }  # fmt: skip
+    joules = model_joules(candidate.layers, device)
+    if joules is not None:
+        found["energy"] = Guess.within(
+            joules, (1 / ENERGY_SPREAD, ENERGY_SPREAD), "J", "products and bytes (Horowitz, 2014)"
+        )
+    gains = {name: facts.needed(name) / guess.value for name, guess in found.items()}
+    found["drop"] = candidate.loss
+    if facts.workshop is not None:
+        found["work"] = _work(candidate, facts, facts.workshop)
+    return Proposal(recipe=candidate.recipe, reason=candidate.reason, figures=found, gains=gains)
 
 
-def _option(facts: Facts, ratio: float, numbers: Numbers) -> Proposal:
-    """One proposal. Removing ``ratio`` of the time is taken to remove as much of the weights."""
-    passes = [make_pass("prune.channels", {"ratio": ratio})] if ratio else []
-    passes.append(make_pass(numbers.use, numbers.settings))
-    kept = tuple(
-        replace(numbers.of(layer), weights=round(layer.weights * (1 - ratio)))
-        for layer in facts.layers
+def _spread(device: Device, here: Range, carved_here: Range, carved: bool) -> Range:
+    if device.measured:
+        return carved_here if carved else here
+    return (1 / SPREAD, SPREAD)
+
+
+def _work(candidate: Candidate, facts: Facts, workshop: Device) -> Guess:
+    """Seconds of calibrating, training and measuring on the machine that does the work."""
+    data = facts.goal.data
+    samples = candidate.epochs * (0 if data.train is None else len(data.train))
+    macs = sum(layer.macs for layer in facts.layers)
+    calls = TRAINING_CALLS * samples + len(data.validate) * (1 + candidate.epochs)
+    seconds = calls * macs / (workshop.formats["fp32"] * workshop.cores) + STEP_SECONDS * len(
+        tuple(candidate.recipe)
     )
-    seconds = model_seconds(kept, facts.device) * (1 - ratio)
-    alone = "with the original as teacher: loses least" if numbers is TRAINED else "after training alone: cheapest, and loses little"  # fmt: skip
-    reason = (
-        f"{100 * ratio:.0f} % of the time leaves with channels, retrained with the original as teacher, then {numbers.words}"
-        if ratio
-        else f"{numbers.words} {alone}"
-    )
-    return Proposal(recipe=Recipe(*passes), reason=reason, size=file_bytes(kept), seconds=seconds)
+    return Guess.within(seconds, WORK, "s", f"products of training at {workshop.name}'s FP32 rate")
 
 
 def _misses(option: Proposal, goal: Goal) -> list[str]:
     """The limits this proposal is not expected to meet, in words."""
-    limits, misses = goal.budget.limits(), []
-    if option.size > limits.get("size", float("inf")):
-        misses.append(f"{show(option.size, 'B')} expected, {show(limits['size'], 'B')} allowed")
-    # An estimate passes only when its whole range does; a measurement will speak for itself.
-    slowest = option.seconds * (1 if goal.device.measured else SPREAD)
-    if slowest > limits.get("latency_p95", float("inf")):
-        misses.append(
-            f"up to {show(slowest, 's')} expected, {show(limits['latency_p95'], 's')} allowed"
-        )
-    return misses
+    limits, figures = goal.budget.limits(), option.figures
+    slowest = figures["latency_p50"].value * P95_OVER_P50
+    if not goal.device.measured:
+        # An estimate passes only when its whole range does; a measurement will speak for itself.
+        slowest = figures["latency_p50"].high
+    expected = {"size": option.size, "latency_p95": slowest, "memory": figures["memory"].value}
+    if "energy" in figures:
+        expected["energy"] = figures["energy"].value
+    return [
+        f"{show(value, UNITS[what])} expected for {WORDS[what]}, {show(limits[what], UNITS[what])} allowed"
+        for what, value in expected.items()
+        if value > limits.get(what, float("inf"))
+    ]
 
 
 def _reasons(layers: tuple[Layer, ...], goal: Goal, chosen: Proposal) -> list[str]:

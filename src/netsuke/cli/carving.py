@@ -95,7 +95,7 @@ def advise(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which recipes to try for these limits, and why. Nothing is trained."""
+    """Say which recipes to try for these limits, what each is expected to give and to cost, and why. Nothing is trained."""
     from netsuke import flow
     from netsuke.advisor.applications import Use
     from netsuke.advisor.applications import application as known
@@ -103,11 +103,13 @@ def advise(
     given = workload_of(workload)
     budget = budget_of(given, size, latency, memory, energy, drop)
     use = Use(application=known(application) if application else None, hours=hours)
-    advice = flow.advise(given.model, given.task, device or given.device or "local", budget, use)
+    terminal = Terminal(quiet=as_json)
+    where = device or given.device or "local"
+    advice = flow.advise(given.model, given.task, where, budget, use, terminal)
     if as_json:
         print_json(advice.to_dict())
     else:
-        print_advice(Terminal(), advice)
+        print_advice(terminal, advice)
 
 
 def fit(

@@ -11,8 +11,8 @@ from netsuke.core.artifact import Artifact
 from netsuke.core.errors import NetsukeError, NewerRunError
 from netsuke.core.evidence import Evidence
 from netsuke.core.layer import Layer
-from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict
+from netsuke.report.proposed import Proposed, read_proposal
 
 FORMAT = 1
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Record:
     higher: bool
     notes: tuple[str, ...]
     reasons: tuple[str, ...]
-    proposals: tuple[str, ...]
+    proposals: tuple[Proposed, ...]
     ruled_out: tuple[str, ...]
     findings: tuple[Spoken, ...]
     next: tuple[str, ...]
@@ -143,7 +143,7 @@ class _Reader:
             higher=bool(metric.get("higher", True)),
             notes=self._get("notes", _each(str)),
             reasons=self._get("advice", lambda d: _each(str)(d.get("reasons", ()))),
-            proposals=self._get("advice", lambda d: _each(_proposal)(d.get("proposals", ()))),
+            proposals=self._get("advice", lambda d: _each(read_proposal)(d.get("proposals", ()))),
             ruled_out=self._get("advice", lambda d: _each(str)(d.get("ruled_out", ()))),
             findings=self._get("advice", lambda d: _each(_finding)(d.get("findings", ()))),
             next=_each(lambda d: str(d["why"]))(self.data.get("next", ())),
@@ -198,13 +198,6 @@ def _verdict(data: Mapping[str, Any]) -> Verdict:
 
 def _finding(data: Mapping[str, Any]) -> Spoken:
     return Spoken(**{name: str(data[name]) for name in ("technique", "stance", "why", "source")})
-
-
-def _proposal(data: Mapping[str, Any]) -> str:
-    """``prune.channels → quantize.static: why (estimated 61.2 kB, 2.1 ms)``."""
-    names = " → ".join(str(step["use"]) for step in data["recipe"])
-    figures = f"{show(data['size'], 'B')}, {show(data['seconds'], 's')}"
-    return f"{names}: {data['reason']} ({data['source']} {figures})"
 
 
 def _stage(data: Mapping[str, Any] | None) -> Stage:

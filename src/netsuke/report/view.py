@@ -8,6 +8,7 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.verdict import Outcome
 from netsuke.report.layers import LayerTable, table
 from netsuke.report.points import SizeBar, Walk, missing, size_bars, walk
+from netsuke.report.proposed import proposal_rows
 from netsuke.report.record import Record, Spoken
 from netsuke.report.snippet import snippet
 from netsuke.report.steps import PROTECTED, StepView, step_views
@@ -60,7 +61,7 @@ class View:
     findings: tuple[str, ...] | None
     notes: tuple[str, ...]
     reasons: tuple[str, ...]
-    proposals: tuple[str, ...]
+    proposals: tuple[tuple[str, ...], ...]
     ruled_out: tuple[str, ...]
     spoken: tuple[Spoken, ...]
     next: tuple[str, ...]
@@ -103,7 +104,7 @@ def view(record: Record) -> View:
         findings=artifact.findings if artifact else None,
         notes=record.notes,
         reasons=record.reasons,
-        proposals=record.proposals,
+        proposals=proposal_rows(record.proposals),
         ruled_out=record.ruled_out,
         spoken=tuple(sorted(record.findings, key=lambda f: f.stance == "against")),
         next=record.next,

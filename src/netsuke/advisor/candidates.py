@@ -1,0 +1,154 @@
+"""Recipes that could be tried for a model on a device, the mildest first, by the rules that fired."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from netsuke.advisor import losses
+from netsuke.advisor.facts import Facts
+from netsuke.core.guess import Guess
+from netsuke.core.layer import Layer
+from netsuke.core.passes import Pass
+from netsuke.core.recipe import Recipe, make_pass
+
+RATIOS = (0.3, 0.45, 0.6, 0.75)
+EMPTY = 0.8
+"""Share of the weights that leaves where kernels skip any zero."""
+Carve = Callable[[Layer], Layer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """A way to make all numbers shorter. words: what it is called in a reason."""
+
+    use: str
+    words: str
+    weight_bits: int
+    activation_bits: int
+    loss: Guess
+    format: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, layer: Layer) -> Layer:
+        """The layer with such numbers."""
+        return replace(
+            layer, weight_bits=self.weight_bits, activation_bits=self.activation_bits, format=self.format
+        )  # fmt: skip
+
+    def made(self) -> Pass:
+        return make_pass(self.use, self.settings)
+
+
+INT8 = Numbers(
+    use="quantize.static", words="INT8", weight_bits=8, activation_bits=8, loss=losses.STATIC
+)
+FP16 = Numbers(
+    use="quantize.float", words="FP16", weight_bits=16, activation_bits=16, format="fp16",
+    loss=losses.HALF,
+)  # fmt: skip
+CODED = Numbers(
+    use="quantize.weights", words="weights of 8 bits", weight_bits=8, activation_bits=32,
+    loss=losses.EIGHT_BIT_WEIGHTS,
+)  # fmt: skip
+NIBBLES = Numbers(
+    use="quantize.weights", words="weights of 4 bits, arithmetic as it was", weight_bits=4, activation_bits=32,
+    loss=losses.FOUR_BIT_WEIGHTS, settings={"scheme": "int4g64"},
+)  # fmt: skip
+TRAINED = Numbers(
+    use="quantize.qat", words="INT8 in training", weight_bits=8, activation_bits=8, loss=losses.TRAINED
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A recipe, and what it is taken to do. layers: after it. left: the share of their time that channels leave.
+    epochs: of training in all. carved: whether what leaves is more than bits, and so harder to foretell."""
+
+    recipe: Recipe
+    reason: str
+    layers: tuple[Layer, ...]
+    loss: Guess
+    left: float = 1.0
+    epochs: int = 0
+
+    @property
+    def carved(self) -> bool:
+        return self.left < 1
+
+
+def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
+    """What could be tried, in order. fired: the names of the rules."""
+    numbers = _numbers(fired)
+    found = [_shorter(facts, numbers)]
+    if "memory_bound" in fired and numbers is not CODED:
+        found.append(_shorter(facts, NIBBLES))
+    if "no_training_data" in fired or "tight_schedule" in fired:
+        return tuple(found)
+    if "little_tolerance_and_time" in fired and numbers is INT8:
+        found.append(_shorter(facts, TRAINED))
+    if "sparse_kernels" in fired:
+        found.append(_emptier(facts, numbers))
+    narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
+    if fired & {"battery_and_patience", "overfitted"}:
+        return (narrower[0], *found, *narrower[1:])
+    return (*found, *narrower)
+
+
+def _numbers(fired: frozenset[str]) -> Numbers:
+    """What the device has kernels for."""
+    if "no_integer_kernels" not in fired:
+        return INT8
+    return FP16 if "halves_without_integers" in fired else CODED
+
+
+def _shorter(facts: Facts, numbers: Numbers) -> Candidate:
+    """Bits alone."""
+    trained = numbers is TRAINED
+    words = "with the original as teacher: loses least" if trained else "after training alone: cheapest, and loses little"  # fmt: skip
+    made = numbers.made()
+    return Candidate(
+        recipe=Recipe(made), reason=f"{numbers.words} {words}", loss=numbers.loss,
+        layers=tuple(map(numbers.of, facts.layers)), epochs=_epochs(made),
+    )  # fmt: skip
+
+
+def _narrower(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
+    """Channels, then bits. As much of the weights is asked for as of the time, so that both are known."""
+    cut = make_pass("prune.channels", {"ratio": ratio, "parameters": ratio})
+
+    def carve(layer: Layer) -> Layer:
+        # what leaves of a layer's width leaves of its activations, and squared of its weights
+        width = (1 - ratio) ** 0.5
+        return replace(
+            layer, weights=round(layer.weights * (1 - ratio)), macs=round(layer.macs * (1 - ratio)),
+            inputs=round(layer.inputs * width), outputs=round(layer.outputs * width),
+            alive=round(layer.alive * width),
+        )  # fmt: skip
+
+    return Candidate(
+        recipe=Recipe(cut, numbers.made()), left=1 - ratio, epochs=_epochs(cut),
+        reason=f"{100 * ratio:.0f} % of the time and of the weights leave with channels, retrained with the original as "
+        f"teacher, then {numbers.words}",
+        layers=tuple(numbers.of(carve(layer)) for layer in facts.layers),
+        loss=losses.joined(losses.channels(ratio), numbers.loss),
+    )  # fmt: skip
+
+
+def _emptier(facts: Facts, numbers: Numbers) -> Candidate:
+    """Zeros in the pattern that the device's kernels skip, then bits."""
+    pattern = facts.device.sparse[0]
+    share = EMPTY if pattern == "free" else 1 - int(pattern[0]) / int(pattern[2:])
+    settings = {"sparsity": share} if pattern == "free" else {"pattern": pattern}
+    cut = make_pass("prune.weights", settings)
+    return Candidate(
+        recipe=Recipe(cut, numbers.made()), epochs=_epochs(cut),
+        reason=f"{100 * share:.0f} % of the weights become zeros that {facts.device.name} skips, then {numbers.words}",
+        layers=tuple(
+            numbers.of(replace(n, macs=round(n.macs * (1 - share)))) for n in facts.layers
+        ),
+        loss=losses.joined(losses.ZEROS, numbers.loss),
+    )  # fmt: skip
+
+
+def _epochs(made: Pass) -> int:
+    return int(made.settings().get("epochs", 0))
