@@ -26,6 +26,7 @@ ROWS = (
         "layerwise",
         "control",
         "calibrate",
+        "fitting",
         "explain",
     ),
     ("advisor", "report", "store"),

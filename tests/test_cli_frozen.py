@@ -9,7 +9,7 @@ FACE = {
     "inspect": ["model", "--device", "--json"],
     "advise": [
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop",
-        "--application", "--hours", "--json",
+        "--application", "--hours", "--out", "--json",
     ],
     "fit": [
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",

@@ -19,6 +19,7 @@ _HOME = {
     "advise": "flow",
     "convert": "training",
     "fit": "flow",
+    "fit_each": "flow",
     "inspect": "flow",
     "judge": "flow",
     "load": "flow",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from netsuke.core.verdict import Verdict as Verdict
     from netsuke.flow import advise as advise
     from netsuke.flow import fit as fit
+    from netsuke.flow import fit_each as fit_each
     from netsuke.flow import inspect as inspect
     from netsuke.flow import judge as judge
     from netsuke.flow import load as load

@@ -3,15 +3,14 @@
     Model + Goal ─advise→ Recipe ─fit→ Model′ ─export→ Artifact ─measure→ Evidence ─judge→ Verdict
 
 ``fit`` walks it once per step of the recipe: each step is exported, measured in the real runtime
-and judged before the next one starts.
+and judged before the next one starts (``fitting.py``).
 """
 
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +19,42 @@ import numpy as np
 from netsuke import store
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.applications import Use
-from netsuke.advisor.facts import Facts
 from netsuke.advisor.propose import propose
 from netsuke.calibrate import Reading
 from netsuke.calibrate import calibrate as measure_rates
 from netsuke.core.budget import Budget
-from netsuke.core.check import Check
 from netsuke.core.device import Device, recorded_device
 from netsuke.core.errors import NetsukeError
-from netsuke.core.evidence import Evidence, find
+from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
-from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.core.probe import Subject
 from netsuke.core.recipe import Recipe
-from netsuke.core.registry import named, registered
-from netsuke.core.runtime import Runtime, Session
+from netsuke.core.runtime import Session
 from netsuke.core.task import Task, ready
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
 from netsuke.devices import own_file
 from netsuke.devices.file import write_device
-from netsuke.explain import NETWORK, keep
+from netsuke.explain import NETWORK
+from netsuke.fitting import (
+    Options as Options,
+)
+from netsuke.fitting import (
+    facts_of,
+    fitted,
+    judged,
+    measured,
+    original_state,
+    runtime_named,
+    workbench,
+)
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
-from netsuke.journal import Journal, fingerprint
 from netsuke.layerwise import redone
-from netsuke.record import Finished, Origin, write_run
-from netsuke.workbench import STEP_PROBES, State, Workbench, probe, probes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a fit is run, apart from what is wanted.
-
-    out: the run's folder; None takes ``runs/NAME-n``. fresh: start over where an interrupted run
-    could be resumed. control: also train the original as the kept steps were, and compare with it.
-    origin: where the model and the task came from. runtime: where artifacts run.
-    """
-
-    name: str = "model"
-    out: Path | None = None
-    seed: int = 0
-    fresh: bool = False
-    control: bool = False
-    origin: Origin = field(default_factory=Origin)
-    runtime: str = "onnxruntime"
-    observer: Observer = field(default_factory=Observer)
+from netsuke.record import write_run
+from netsuke.workbench import Shared, Workbench, probe, probes
 
 
 def fit(
@@ -89,23 +76,36 @@ def fit(
     """
     options, budget = options or Options(), budget or Budget()
     goal = take_goal(task, device, budget, options.seed, options.observer)
-    taken = take_model(model, goal.data, options.name)
-    mark = fingerprint(taken, goal, recipe)
-    folder = _folder(options, mark)
-    journal = Journal.resume(store.Progress(folder), mark)
-    with _workbench(goal, options, folder) as bench:
-        original = _original(bench, taken)
-        advice = None if recipe else propose(_facts(original, goal))
-        wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
-        chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
-        finished = _measured(bench, original, state)
-        finished = replace(finished, trials=tuple(journal.trials), chosen=chosen, advice=advice)
-        if options.control:
-            finished = _controlled(bench, finished)
-        keep(folder, state.model, journal.source(chosen, original))
-        run = write_run(folder, finished, options.origin)
-    journal.progress.clear()
-    return run
+    return fitted(take_model(model, goal.data, options.name), goal, recipe, options, Shared())
+
+
+def fit_each(
+    model: Any,
+    task: Task,
+    *,
+    devices: Sequence[str | Device],
+    budget: Budget | None = None,
+    recipe: Recipe | None = None,
+    options: Options | None = None,
+) -> tuple[store.Run, ...]:
+    """``fit`` for several devices: a run for each, in their order.
+
+    What does not depend on the device (all training but of what carves by time) is done once. The runs are
+    ``NAME-DEVICE-n``, or folders of the devices' names within ``options.out``. Raises NetsukeError as
+    ``fit`` does, and for a device that is named twice.
+    """
+    options, budget = options or Options(), budget or Budget()
+    found = [d if isinstance(d, Device) else find_device(d) for d in devices]
+    if twice := [d.name for i, d in enumerate(found) if d.name in {e.name for e in found[:i]}]:
+        raise NetsukeError(f"fit: device {twice[0]} is named twice")
+    goal = take_goal(task, found[0], budget, options.seed, options.observer)
+    taken, shared, runs = take_model(model, goal.data, options.name), Shared(), []
+    for one in found:
+        options.observer.note(f"for {one.name}, {one.title}")
+        out = None if options.out is None else options.out / one.name
+        own = replace(options, name=f"{options.name}-{one.name}", out=out)
+        runs.append(fitted(taken, replace(goal, device=one), recipe, own, shared))
+    return tuple(runs)
 
 
 def walk(
@@ -119,8 +119,8 @@ def walk(
     goal = take_goal(task, device, budget or Budget(), 0, Observer())
     taken = take_model(model, goal.data, "model")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(goal, _runtime("onnxruntime"), Path(folder), Observer())
-        original = state = _original(bench, taken)
+        bench = Workbench(goal, runtime_named("onnxruntime"), Path(folder), Observer())
+        original = state = original_state(bench, taken)
         gate = Gate(bench, original)
         for wanted in recipe:
             for trial in gate.step(state, wanted):
@@ -149,12 +149,12 @@ def advise(
     goal = take_goal(task, device, budget or Budget(), 0, observer)
     taken = take_model(model, goal.data, "model")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(goal, _runtime("onnxruntime"), Path(folder), observer)
+        bench = Workbench(goal, runtime_named("onnxruntime"), Path(folder), observer)
         state = bench.state(taken)
         if goal.device.measured:
             found = bench.measure(state, state, None, ("size", "latency", "memory"))
             state = replace(state, evidence=found)
-    facts = replace(_facts(state, goal), application=use.application, hours=use.hours)
+    facts = replace(facts_of(state, goal), application=use.application, hours=use.hours)
     return propose(replace(facts, gap=gap(taken.network, goal.data)))
 
 
@@ -167,7 +167,7 @@ def calibrate(
     NetsukeError where this machine cannot be that device.
     """
     known = find_device(name)
-    found, readings = measure_rates(known, _runtime("onnxruntime"), observer)
+    found, readings = measure_rates(known, runtime_named("onnxruntime"), observer)
     write_device(found, own_file(known.name))
     return found, readings
 
@@ -186,7 +186,7 @@ def measure(
 
     Quality is measured on the task's test data when a task is given.
     """
-    runtime = _runtime("onnxruntime")
+    runtime = runtime_named("onnxruntime")
     if isinstance(what, store.Run):
         store.verify(what)
         artifacts = (what.artifact, what.baseline)
@@ -205,8 +205,7 @@ def judge(
     evidence: tuple[Evidence, ...], budget: Budget, device: str = "local"
 ) -> tuple[Verdict, ...]:
     """Every check's verdicts on the evidence about one device."""
-    checks = registered(Check, "netsuke.checks")
-    return tuple(v for check in checks.values() for v in check().judge(evidence, budget, device))
+    return judged(evidence, budget, device)
 
 
 def load(folder: str | Path, threads: int = 1) -> Session:
@@ -217,7 +216,7 @@ def load(folder: str | Path, threads: int = 1) -> Session:
     run = store.open_run(Path(folder))
     with tempfile.TemporaryDirectory() as drafts:
         artifact = store.runnable(run, Path(drafts))
-        return _runtime(artifact.runtime).open(artifact, threads)
+        return runtime_named(artifact.runtime).open(artifact, threads)
 
 
 def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Run:
@@ -234,10 +233,10 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     target = options.out or store.next_folder(options.name)
     # What led to the final state is the only proposal of a replay.
     trials = tuple({**t, "proposal": 0} for t in old.record["steps"] if t["final"])
-    with _workbench(goal, options, target) as bench:
-        original = _original(bench, taken)
+    with workbench(goal, options, target) as bench:
+        original = original_state(bench, taken)
         state = bench.state(redone(taken, old.record, goal))
-        finished = replace(_measured(bench, original, state), trials=trials)
+        finished = replace(measured(bench, original, state), trials=trials)
         if (old.folder / NETWORK).is_dir():
             shutil.copytree(old.folder / NETWORK, target / NETWORK)
         run = write_run(target, finished, options.origin)
@@ -246,131 +245,3 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
             f"{target}: its artifact differs from {old.folder}'s; compare their versions"
         )
     return run
-
-
-@contextmanager
-def _workbench(goal: Goal, options: Options, folder: Path) -> Iterator[Workbench]:
-    """A workbench with its drafts inside the run's folder, gone when the work is."""
-    drafts = folder / "drafts"
-    drafts.mkdir(parents=True, exist_ok=True)
-    try:
-        for note in goal.data.notes:
-            options.observer.note(note)
-        yield Workbench(goal, _runtime(options.runtime), drafts, options.observer)
-    finally:
-        shutil.rmtree(drafts, ignore_errors=True)
-
-
-def _runtime(name: str) -> Runtime:
-    return named(Runtime, "netsuke.runtimes", name)()  # type: ignore[type-abstract]
-
-
-def _folder(options: Options, mark: str) -> Path:
-    """Where the run goes: as told, else on with an interrupted run, else the next number."""
-    if options.out is not None:
-        if (options.out / "manifest.json").exists() and not options.fresh:
-            raise NetsukeError(
-                f"{options.out}: holds a finished run; choose another --out, or --fresh"
-            )
-        return options.out
-    left = None if options.fresh else store.unfinished(options.name, mark)
-    if left is not None:
-        options.observer.note(f"{left} was interrupted; going on from its last accepted step")
-    return left or store.next_folder(options.name)
-
-
-def _original(bench: Workbench, model: Model) -> State:
-    """The model as it came, exported and measured: what everything is compared with."""
-    state = bench.state(model)
-    evidence = bench.measure(state, state, bench.goal.data.validate, STEP_PROBES)
-    state = replace(state, evidence=evidence)
-    bench.observer.baseline(evidence)
-    return state
-
-
-def _facts(original: State, goal: Goal) -> Facts:
-    """What the advisor looks at, with what was measured of the original on the device."""
-    measured = {
-        e.what: e.value for e in original.evidence
-        if e.source == "measured" and goal.device.measured and e.what in ("size", "latency_p50", "memory")
-    }  # fmt: skip
-    return Facts(
-        layers=original.artifact.layers, goal=goal, measured=measured, workshop=find_device("local")
-    )
-
-
-def _carve(
-    bench: Workbench, original: State, recipes: tuple[Recipe, ...], journal: Journal
-) -> tuple[int, State]:
-    """The recipes in turn, each from the original, until validation calls one within the limits;
-    else the one that came nearest. Returns its number and where it led."""
-    gate, reached = Gate(bench, original), []
-    for number, recipe in enumerate(recipes):
-        reached.append(
-            _follow(gate, recipe, number, journal, journal.state(number, bench, original))
-        )
-        if _excess(reached[-1], bench.goal) <= 1:
-            break
-        if number + 1 < len(recipes):
-            bench.observer.note(
-                "not within the limits yet; the next proposal starts from the original"
-            )
-    best = min(range(len(reached)), key=lambda n: _excess(reached[n], bench.goal))
-    return best, reached[best]
-
-
-def _follow(gate: Gate, recipe: Recipe, number: int, journal: Journal, state: State) -> State:
-    """One recipe through the gate, pass by pass; passes decided before an interruption are not
-    done again."""
-    for index, wanted in enumerate(recipe):
-        if journal.passed(number, index):
-            continue
-        kept = None
-        for trial in gate.step(state, wanted):
-            journal.add(number, trial)
-            kept = trial.state if trial.outcome == "kept" else None
-        journal.decide(number, index, kept)
-        state = kept or state
-    return state
-
-
-def _excess(state: State, goal: Goal) -> float:
-    """How far beyond its worst limit a state is on the validation data: 1 is just within."""
-    ratios = [0.0]
-    for what, limit in goal.budget.limits().items():
-        found = find(state.evidence, what, goal.device.name) or find(state.evidence, what, "local")
-        if found is not None:
-            ratios.append(found.value / max(limit, 1e-12))
-    return max(ratios)
-
-
-def _measured(bench: Workbench, original: State, state: State) -> Finished:
-    """The final evidence. The test data is read here and nowhere else."""
-    data, budget = bench.goal.data, bench.goal.budget
-    names = tuple(n for n in probes() if n != "quality")
-    before = bench.measure(original, original, data.validate, names)
-    after = bench.measure(state, original, data.validate, names)
-    if data.test is not None:
-        before += bench.measure(original, original, data.test, ("quality",))
-        after += bench.measure(state, original, data.test, ("quality",))
-    return Finished(
-        goal=bench.goal,
-        original=replace(original, evidence=before),
-        final=replace(state, evidence=after),
-        verdicts=judge(after, budget, bench.goal.device.name),
-    )
-
-
-def _controlled(bench: Workbench, finished: Finished) -> Finished:
-    """With what the training alone was worth among the final evidence."""
-    from netsuke.control import beside_control, control, plans
-
-    training = plans(finished.steps)
-    if not training:
-        bench.observer.note("no control: no step that was kept was trained")
-        return finished
-    bench.observer.note("training the original as long: the dense control")
-    dense = control(finished.original.model, training, bench.goal)
-    found = beside_control(bench, finished.original, finished.final, dense)
-    final = replace(finished.final, evidence=finished.final.evidence + found)
-    return replace(finished, final=final)

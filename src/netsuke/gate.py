@@ -88,7 +88,7 @@ class Gate:
         if refusal is not None:
             seconds = time.monotonic() - start
             return Trial(tried=candidate, outcome="refused", reason=refusal, seconds=seconds)
-        after = self._bench.state(candidate.apply(state.model, goal))
+        after = self._bench.state(self._bench.shared.apply(candidate, state.model, goal))
         try:
             after = replace(after, evidence=self._evidence(after, state))
             verdict = self._judge(after)

@@ -12,6 +12,7 @@ from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
+from netsuke.core.passes import Pass
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.registry import registered
 from netsuke.core.runtime import Runtime
@@ -29,11 +30,36 @@ class State:
     evidence: tuple[Evidence, ...] = ()
 
 
-class Workbench:
-    """The goal, the runtime, a folder for drafts, and who watches."""
+class Shared:
+    """What passes made that ask no device, kept for the next goal of the same fit."""
 
-    def __init__(self, goal: Goal, runtime: Runtime, drafts: Path, observer: Observer) -> None:
+    def __init__(self) -> None:
+        # The model that went in is kept too: its address is its name.
+        self._made: dict[tuple[int, Pass], tuple[Model, Model]] = {}
+
+    def apply(self, wanted: Pass, model: Model, goal: Goal) -> Model:
+        """``wanted.apply(model, goal)``, done once for all devices where it can be."""
+        if wanted.asks_device:
+            return wanted.apply(model, goal)
+        place = (id(model), wanted)
+        if place not in self._made:
+            self._made[place] = (model, wanted.apply(model, goal))
+        return self._made[place][1]
+
+
+class Workbench:
+    """The goal, the runtime, a folder for drafts, who watches, and what other goals left to share."""
+
+    def __init__(
+        self,
+        goal: Goal,
+        runtime: Runtime,
+        drafts: Path,
+        observer: Observer,
+        shared: Shared | None = None,
+    ) -> None:
         self.goal, self.runtime, self.observer = goal, runtime, observer
+        self.shared = shared or Shared()
         self._drafts, self._numbers = drafts, count()
         # One of each for the whole walk: a probe may remember what it found out of the original.
         self._probes = probes()

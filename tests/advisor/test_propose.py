@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from test_rules import BASE, SIZE, Facts, limited, on
+from test_rules import BASE, MACHINE, SIZE, WIDE, Facts, limited, on
 
 from netsuke.advisor.advice import Advice
-from netsuke.advisor.applications import Use
+from netsuke.advisor.applications import Use, application
 from netsuke.advisor.propose import propose
 from netsuke.core.errors import NetsukeError
 from netsuke.core.recipe import read_recipe
@@ -77,3 +77,61 @@ def test_a_limit_below_what_any_model_takes_says_the_floor(
 ) -> None:
     with pytest.raises(NetsukeError, match=why):
         advised(limited(**limits))
+
+
+def test_each_proposal_says_what_it_gives_and_what_it_costs_with_a_range() -> None:
+    mild, *others = advised(replace(BASE, workshop=MACHINE)).proposals
+    assert set(mild.figures) == {"size", "latency_p50", "memory", "energy", "drop", "work"}
+    assert 3 < mild.gains["size"] < 4
+    for proposal in (mild, *others):
+        for guess in proposal.figures.values():
+            assert guess.low <= guess.value <= guess.high
+            assert guess.source
+    # more leaves: more is gained, more may be lost, and training takes longer than calibrating
+    narrower = others[-1]
+    assert narrower.gains["latency_p50"] > 2 * mild.gains["latency_p50"]
+    assert narrower.figures["drop"].high > mild.figures["drop"].high
+    assert narrower.figures["work"].value > mild.figures["work"].value
+
+
+def test_what_was_measured_of_the_original_corrects_what_is_expected_of_the_rest() -> None:
+    guessed = advised(BASE).proposals[0]
+    seconds = 2 * BASE.needed("latency_p50")
+    slower = advised(replace(BASE, measured={"latency_p50": seconds})).proposals[0]
+    assert slower.seconds == pytest.approx(2 * guessed.seconds)
+    assert slower.gains["latency_p50"] == pytest.approx(guessed.gains["latency_p50"])
+
+
+def test_where_kernels_skip_zeros_they_are_proposed_in_that_pattern() -> None:
+    pairs = advised(on(sparse=("2:4",))).proposals[1]
+    assert pairs.recipe.to_toml().count('pattern = "2:4"') == 1
+    free = advised(on(sparse=("free",))).proposals[1]
+    assert [p.name for p in free.recipe] == ["prune.weights", "quantize.static"]
+    assert free.gains["latency_p50"] > advised(BASE).proposals[0].gains["latency_p50"]
+    assert all(p.recipe.to_toml().count("prune.weights") == 0 for p in advised(BASE).proposals)
+
+
+def test_where_memory_is_waited_for_weights_of_four_bits_are_proposed() -> None:
+    starved = replace(on(bandwidth=1e6), layers=(WIDE,))
+    found = advised(starved)
+    assert names(found)[1] == ("quantize.weights",)
+    assert 'scheme = "int4g64"' in found.proposals[1].recipe.to_toml()
+
+
+def test_for_a_battery_and_for_an_overfitted_model_channels_leave_first() -> None:
+    assert names(advised(BASE, Use(application=application("wearables"))))[0][0] == "prune.channels"
+    assert names(advised(replace(BASE, gap=0.2)))[0][0] == "prune.channels"
+    assert names(advised(BASE, Use(application=application("vision"))))[0] == ("quantize.static",)
+
+
+@pytest.mark.parametrize("limits", [{"memory": 2e9}, {"size": 2e9}])
+def test_a_limit_above_what_the_device_has_contradicts_it(limits: dict[str, float]) -> None:
+    with pytest.raises(NetsukeError, match="contradicts the device, machine has 1 GB; leave"):
+        advised(limited(**limits))
+
+
+def test_a_limit_on_energy_rules_out_what_is_expected_to_take_more() -> None:
+    most = 0.9 * advised(BASE).proposals[0].figures["energy"].value
+    advice = advised(limited(energy=most))
+    assert names(advice)[0][0] == "prune.channels"
+    assert "expected for an inference" in advice.ruled_out[0]

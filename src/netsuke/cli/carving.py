@@ -29,7 +29,9 @@ from netsuke.cli.options import (
     workload_of,
 )
 from netsuke.core.errors import NetsukeError
+from netsuke.core.files import write_text
 from netsuke.core.layer import Layer
+from netsuke.core.verdict import combine
 from netsuke.terminal import Terminal, headline, layer_table, print_advice, verdict_line
 
 
@@ -93,6 +95,9 @@ def advise(
     hours: Annotated[
         float | None, typer.Option(min=0.0, help="How long the work may take.")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the first recipe as TOML, for fit --recipe.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say which recipes to try for these limits, what each is expected to give and to cost, and why. Nothing is trained."""
@@ -106,17 +111,26 @@ def advise(
     terminal = Terminal(quiet=as_json)
     where = device or given.device or "local"
     advice = flow.advise(given.model, given.task, where, budget, use, terminal)
+    if out is not None:
+        write_text(out, advice.best.to_toml())
     if as_json:
         print_json(advice.to_dict())
     else:
         print_advice(terminal, advice)
+        if out is not None:
+            terminal.out.print(f"  {out}   netsuke fit {workload} --recipe {out}")
 
 
 def fit(
     workload: Annotated[
         Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
     ] = None,
-    device: Device = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A device's name or TOML file; several give an artifact for each [default: local]."
+        ),
+    ] = None,
     size: Size = None,
     latency: Latency = None,
     memory: Memory = None,
@@ -160,21 +174,39 @@ def fit(
     )
     model = model_file or given.model
     if old:
-        run = flow.replay(old, model, given.task, options)
+        runs: tuple[store.Run, ...] = (flow.replay(old, model, given.task, options),)
     else:
         budget = budget_of(given, size, latency, memory, energy, drop)
-        run = flow.fit(
-            model, given.task, device=device or given.device or "local", budget=budget,
-            recipe=recipe_of(recipe or given.recipe), options=options,
-        )  # fmt: skip
+        devices, wanted = device or [given.device or "local"], recipe_of(recipe or given.recipe)
+        if len(devices) == 1:
+            runs = (
+                flow.fit(
+                    model,
+                    given.task,
+                    device=devices[0],
+                    budget=budget,
+                    recipe=wanted,
+                    options=options,
+                ),
+            )
+        else:
+            runs = flow.fit_each(
+                model, given.task, devices=devices, budget=budget, recipe=wanted, options=options
+            )
     if as_json:
-        print_json({"folder": str(run.folder), **run.record})
+        records = [{"folder": str(run.folder), **run.record} for run in runs]
+        print_json(records if len(runs) > 1 else records[0])
     else:
-        terminal.out.print(f"  {verdict_line(run.verdict)}\n  {headline(run.record)}")
-        for found in run.record["next"]:
-            terminal.out.print(f"  [yellow]next[/]  {escape(found['why'])}")
-        terminal.out.print(f"  {run.folder / 'model.onnx'}   {run.folder / 'report.html'}")
-    raise typer.Exit(EXIT[run.verdict.outcome])
+        for run in runs:
+            _print_run(terminal, run)
+    raise typer.Exit(EXIT[combine(run.verdict for run in runs).outcome])
+
+
+def _print_run(terminal: Terminal, run: store.Run) -> None:
+    terminal.out.print(f"  {verdict_line(run.verdict)}\n  {headline(run.record)}")
+    for found in run.record["next"]:
+        terminal.out.print(f"  [yellow]next[/]  {escape(found['why'])}")
+    terminal.out.print(f"  {run.folder / 'model.onnx'}   {run.folder / 'report.html'}")
 
 
 def command_typed() -> str:

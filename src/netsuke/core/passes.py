@@ -27,6 +27,12 @@ class Pass(ABC):
 
     name: ClassVar[str]
 
+    @property
+    def asks_device(self) -> bool:
+        """Whether what it makes may be another for another device. Where not, and only there, a pass says so:
+        a fit for several devices then does it once."""
+        return True
+
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for f in fields(self):

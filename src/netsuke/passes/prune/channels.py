@@ -54,6 +54,11 @@ class Channels(RetrainedPass):
         super().__post_init__()
         self._criterion()
 
+    @property
+    def asks_device(self) -> bool:
+        """Where it carves by time."""
+        return self.cost == "seconds"
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where nothing can leave (which layers are protected, and why), or not so much."""
         space = self._space(model, goal)

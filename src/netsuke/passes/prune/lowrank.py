@@ -61,6 +61,11 @@ class LowRank(RetrainedPass):
     reconstruct: bool = True
     protect: tuple[str, ...] = ()
 
+    @property
+    def asks_device(self) -> bool:
+        """Where it carves by time."""
+        return self.cost == "seconds"
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no split costs less, or all together not so much."""
         market = self._market(model, goal)

@@ -63,6 +63,11 @@ class Weights(TrainingPass):
                 'does not allow; take "gradual"'
             )
 
+    @property
+    def asks_device(self) -> bool:
+        """The same zeros for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where weights are quantized already, none may leave, or a layer would be left empty."""
         network = model.network

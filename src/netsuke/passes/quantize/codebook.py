@@ -43,6 +43,11 @@ class Codebook(TrainingPass):
     lr: Annotated[float, Range(1e-6, 10)] = 0.01
     weight_decay: Annotated[float, Range(0, 1)] = 0.0
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no weight is left to cluster, or is worth a codebook."""
         if any(True for _ in lookups(model.network)):

@@ -28,6 +28,11 @@ class Dynamic(Pass):
 
     name: ClassVar[str] = "quantize.dynamic"
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no time would be won, for lack of linear layers or of INT8 arithmetic."""
         if not linear_layers(model.network):

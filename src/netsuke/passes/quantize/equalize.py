@@ -53,6 +53,11 @@ class Equalize(Pass):
 
     clips: Literal["keep", "relu"] = "keep"
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Quantized models, and those without two layers in a row."""
         if is_quantized(model.network):

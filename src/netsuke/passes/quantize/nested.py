@@ -66,6 +66,11 @@ class Nested(TrainedPass):
         """8 and the others, widest first."""
         return (FULL, *sorted({int(p) for p in self.widths.split()}, reverse=True))
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where there is no training data, nothing to do, or it is quantized already."""
         if goal.data.train is None:

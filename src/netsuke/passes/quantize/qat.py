@@ -42,6 +42,11 @@ class Qat(TrainedPass):
     activations: Annotated[int, Range(2, 8)] = 8
     edge: Annotated[int, Range(2, 8)] = 8
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where there is no training data, nothing to do, or no integer arithmetic."""
         if goal.data.train is None:

@@ -45,6 +45,11 @@ class Smooth(Pass):
     alpha: Annotated[float, Range(0, 1)] = 0.5
     samples: Annotated[int, Range(1, 100_000)] = 500
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Quantized models, and those without a LayerNorm that only linear layers read."""
         if is_quantized(model.network):

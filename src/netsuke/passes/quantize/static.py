@@ -64,6 +64,11 @@ class Static(Pass):
                 f'{self.name}.correct: "norm" changes steps, which are to be powers of two; take "bias"'
             )
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where it is done already, there is nothing to do, or the device would gain nothing."""
         return quantized(model) or no_kernel(model) or no_arithmetic(goal)

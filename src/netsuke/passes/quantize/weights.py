@@ -46,6 +46,11 @@ class Weights(Pass):
             if name != "fp32" or name is self.scheme:
                 parse(name)
 
+    @property
+    def asks_device(self) -> bool:
+        """The same codes for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where no weight is left to code, or codes, scales and nodes would take more bytes."""
         network = fold_batchnorm(model.network)
