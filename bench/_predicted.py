@@ -63,7 +63,9 @@ def predicted(bench: Bench) -> Figure:
     from netsuke.devices.local import local
     from netsuke.runtimes.onnxruntime import OnnxRuntime
 
+    say("timing: this machine's rates")
     here, _ = calibrate(local(), OnnxRuntime())
+    say("timed")
     say(f"  rates {dict(here.formats)}, {here.bandwidth:.3g} B/s, {here.overhead:.2g} s a node")
     found = nets(bench)
     rows = [row for name in found if not bench.quick or name in QUICK
@@ -108,7 +110,9 @@ def _rows(bench: Bench, name: str, net: Net, here: Device) -> list[Row]:
 
     made = _artifacts(bench, name, net, here)
     files: dict[str, Path] = {how: artifact.path for how, artifact in made.items()}
+    say(f"timing: {name}")
     times = compare(files, "FP32", tuple(x[:1] for x in net.inputs), bench.count(10, 2))
+    say("timed")
     rows = []
     for how, artifact in made.items():
         layers = artifact.layers

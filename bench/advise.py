@@ -11,3 +11,10 @@ def figure_1(bench: Bench) -> Figure:
     from bench._predicted import predicted
 
     return predicted(bench)
+
+
+def figure_2(bench: Bench) -> Figure:
+    """Whether the first recipe meets the limits, and gives what was said of it."""
+    from bench._first import first
+
+    return first(bench)

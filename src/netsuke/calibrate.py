@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from netsuke.core.artifact import Artifact
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
+from netsuke.core.feed import example
 from netsuke.core.kernels import Kernel
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.runtime import Runtime
-from netsuke.devices.local import cache_bytes, local
+from netsuke.devices.local import cache_bytes, local, read_a_second
 from netsuke.probes.memory import fresh
 
 DENSE = (
@@ -26,6 +29,8 @@ DENSE = (
 DEPTHWISE = (Kernel(64, 64, (3, 3), 32, "depthwise"), Kernel(192, 192, (3, 3), 14, "depthwise"))
 SMALLEST = (Kernel(4, 4, (1, 1), 1), Kernel(8, 8, (3, 3), 2), Kernel(8, 8, (3, 3), 4))
 """What takes its call's time and little else."""
+NODES, CALLS = 3, 2000
+"""Nodes of the file that is called, and how often."""
 OUT_OF_CACHE = 1 << 28
 ALIKE = 0.25
 """How far a machine's memory may be from the file's before it is taken for another machine."""
@@ -70,7 +75,8 @@ def _measurements(runtime: Runtime) -> list[tuple[str, Callable[[], Any]]]:
         ("overhead", lambda: _fixed(runtime)),
         ("bandwidth", lambda: _copied(OUT_OF_CACHE)),
         ("cache", cache_bytes),
-        ("cache_bandwidth", lambda: _read(cache_bytes() // 4)),
+        ("cache_bandwidth", lambda: read_a_second(cache_bytes() // 4)),
+        ("call", lambda: _call(runtime)),
         ("session", lambda: _session(runtime)),
     ]
 
@@ -116,15 +122,6 @@ def _copied(size: int, rounds: int = 4) -> float:
     return 2 * size / _least(lambda: np.copyto(target, source), rounds)
 
 
-def _read(size: int, rounds: int = 50) -> float:
-    """Bytes read per second by one core, over and over, of what its cache holds: a vector times a matrix."""
-    if not size:
-        return 0.0
-    side = int((size / 4) ** 0.5)
-    matrix, vector = np.ones((side, side), np.float32), np.ones(side, np.float32)
-    return 4 * side * side / _least(lambda: matrix @ vector, rounds)
-
-
 def _least(work: Callable[[], object], rounds: int) -> float:
     """CPU seconds of the fastest of some rounds, threads of a library summed up."""
     best = float("inf")
@@ -135,13 +132,34 @@ def _least(work: Callable[[], object], rounds: int) -> float:
     return max(best, 1e-9)
 
 
-def _session(runtime: Runtime) -> float:
-    """Resident bytes that a model of one layer takes."""
+@contextmanager
+def _smallest(runtime: Runtime) -> Iterator[Artifact | None]:
+    """A model of next to nothing; None where the runtime makes none."""
     content = runtime.kernel_file(SMALLEST[0])
-    if content is None:
-        return 0.0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.onnx"
-        path.write_bytes(content)
-        found = [fresh(runtime.adopt(path)) for _ in range(3)]
+        path.write_bytes(content or b"")
+        yield runtime.adopt(path) if content else None
+
+
+def _call(runtime: Runtime) -> float:
+    """Seconds of calling a model of next to nothing, its nodes left out."""
+    with _smallest(runtime) as artifact:
+        if artifact is None:
+            return 0.0
+        session, inputs = runtime.open(artifact), example(artifact)
+        times = []
+        for _ in range(CALLS):
+            start = time.perf_counter()
+            session.run(inputs)
+            times.append(time.perf_counter() - start)
+    return max(float(np.median(times)) - NODES * _fixed(runtime), 1e-8)
+
+
+def _session(runtime: Runtime) -> float:
+    """Resident bytes that it takes."""
+    with _smallest(runtime) as artifact:
+        if artifact is None:
+            return 0.0
+        found = [fresh(artifact) for _ in range(3)]
     return float(np.median([f["peak"] - f["idle"] for f in found]))

@@ -43,7 +43,8 @@ def test_integers_win_where_there_is_arithmetic_and_never_more_than_the_rate() -
     won = technique(CONV, MACHINE, "INT8")
     assert won
     assert 3.9 < won < 4.0
-    assert technique(TINY, MACHINE, "INT8") == pytest.approx(1.0, abs=0.3)
+    # where there is none, coding on the way in and decoding on the way out cost more than the layer
+    assert technique(TINY, MACHINE, "INT8") == pytest.approx(1 / 3, abs=0.2)
 
 
 def test_weights_alone_win_where_they_are_what_is_waited_for() -> None:

@@ -112,10 +112,13 @@ def test_where_kernels_skip_zeros_they_are_proposed_in_that_pattern() -> None:
 
 
 def test_where_memory_is_waited_for_weights_of_four_bits_are_proposed() -> None:
-    starved = replace(on(bandwidth=1e6), layers=(WIDE,))
+    starved = replace(on(bandwidth=1e6, formats={**MACHINE.formats, "int4": 8e9}), layers=(WIDE,))
     found = advised(starved)
     assert names(found)[1] == ("quantize.weights",)
     assert 'scheme = "int4g64"' in found.proposals[1].recipe.to_toml()
+    # without kernels for them they are decoded in every call
+    decoded = replace(on(bandwidth=1e6), layers=(WIDE,))
+    assert ("quantize.weights",) not in names(advised(decoded))
 
 
 def test_for_a_battery_and_for_an_overfitted_model_channels_leave_first() -> None:

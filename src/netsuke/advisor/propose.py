@@ -62,7 +62,10 @@ def propose(facts: Facts) -> Advice:
 def _check_limits(facts: Facts) -> None:
     floors = {
         "size": (LEAST_FILE, "an ONNX file of one operation without weights"),
-        "latency_p95": (facts.device.overhead, "the call of one operation there"),
+        "latency_p95": (
+            facts.device.call + facts.device.overhead,
+            "the call of one operation there",
+        ),
         "memory": (memory_bytes((), facts.device) / SPREAD, "a runtime's session without weights"),
     }
     own = {"size": facts.device.storage, "memory": facts.device.memory}

@@ -17,7 +17,8 @@ class Device:
     by number format ("fp32", "int8"; where it has kernels for them "fp16", "bf16", "e4m3", "e5m2",
     "int4"). depthwise: the same of depthwise kernels, where it is known. fallback: those of them that another processor computes for it. bandwidth: bytes per second from
     main memory. cache, cache_bandwidth: bytes that stay near a core between calls, and how fast they come; 0
-    where that is not known. overhead: seconds of fixed cost per executed node. session: bytes that the runtime takes
+    where that is not known. overhead, call: seconds of fixed cost per executed
+    node, and per call. session: bytes that the runtime takes
     for any model, None where that was not measured. unit: what it multiplies with,
     "scalar", "vector" or "matrix". sparse: patterns of zeros its kernels skip ("free", "2:4").
     storage_speed: bytes per second read from storage. connectivity: how models and updates reach it.
@@ -38,6 +39,7 @@ class Device:
     overhead: float
     cache: float = 0.0
     cache_bandwidth: float = 0.0
+    call: float = 0.0
     session: float | None = None
     depthwise: Mapping[str, float] = field(default_factory=dict)
     kind: str = "board"

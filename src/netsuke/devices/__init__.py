@@ -13,7 +13,9 @@ from netsuke.devices.local import local
 
 GROUP = "netsuke.devices"
 FOLDER = Path(__file__).parent
-RATES = ("formats", "depthwise", "bandwidth", "cache", "cache_bandwidth", "overhead", "session")
+RATES = (
+    "formats", "depthwise", "bandwidth", "cache", "cache_bandwidth", "overhead", "call", "session",
+)  # fmt: skip
 """Facts that are measured, not read off."""
 
 

@@ -54,6 +54,7 @@ FACTS = {
     "cache": Fact(ask="Cache that a core reaches, bytes", low=1e3, high=1e11),
     "cache_bandwidth": Fact(ask="Reading from that cache, bytes/s", low=1e4, high=1e14),
     "overhead": Fact(ask="Fixed cost of a node, seconds", high=1.0, needed=True),
+    "call": Fact(ask="Fixed cost of a call, seconds", high=1.0),
     "session": Fact(ask="RAM the runtime takes for any model, bytes", low=1e3, high=1e10),
     "runtimes": Fact(ask="Runtimes", many=True),
     "connectivity": Fact(

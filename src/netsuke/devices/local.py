@@ -16,7 +16,7 @@ from netsuke.core.device import Device
 DOT_PRODUCT_GAIN, WIDENING_GAIN = 3.4, 1.5
 DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 # Fits onnxruntime 1.31 on forty architectures of the bench's zoo and on its ResNets.
-OVERHEAD = 2.5e-6
+OVERHEAD, CALL = 2.5e-6, 7e-6
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -25,7 +25,7 @@ def local() -> Device:
     flags = cpu_flags()
     dot = sorted(flags & DOT_PRODUCT)
     gain = DOT_PRODUCT_GAIN if dot else WIDENING_GAIN
-    fp32 = _products_a_second()
+    fp32, cache = _products_a_second(), cache_bytes()
     return Device(
         name="local",
         title=f"this machine ({platform.machine()}, {_cores()} cores)",
@@ -35,7 +35,10 @@ def local() -> Device:
         kernel_width=16 if "avx512f" in flags else 8,
         formats={"fp32": fp32, "int8": fp32 * gain},
         bandwidth=_copied_a_second(),
+        cache=float(cache),
+        cache_bandwidth=read_a_second(cache // 4, 20),
         overhead=OVERHEAD,
+        call=CALL,
         kind="computer",
         unit="matrix" if "amx_int8" in flags else "vector",
         measured=True,
@@ -48,7 +51,10 @@ def local() -> Device:
             "formats": f"fp32: a 64×64 matrix product, timed; int8: {gain}× that, "
             + (f"for it has {', '.join(dot)}" if dot else "for it has no dot-product instruction"),
             "bandwidth": "a copy of 32 MB, timed",
-            "overhead": "fitted to onnxruntime on ResNet-20; not measured on this machine",
+            "cache": "the largest that the system tells of",
+            "cache_bandwidth": "a matrix of a quarter of it times a vector, timed",
+            "overhead": "fitted to onnxruntime on x86; not measured on this machine",
+            "call": "onnxruntime on x86, called from Python; not measured on this machine",
         },
     )
 
@@ -107,3 +113,17 @@ def _copied_a_second(size: int = 1 << 25, rounds: int = 4) -> float:
         np.copyto(target, source)
         best = max(best, 2 * size / max(time.process_time() - start, 1e-9))
     return best
+
+
+def read_a_second(size: int, rounds: int = 50) -> float:
+    """Bytes read per second by one core, over and over, of so many: a vector times a matrix. 0 of none."""
+    if not size:
+        return 0.0
+    side = int((size / 4) ** 0.5)
+    matrix, vector = np.ones((side, side), np.float32), np.ones(side, np.float32)
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        matrix @ vector
+        best = min(best, time.process_time() - start)
+    return 4 * side * side / max(best, 1e-9)

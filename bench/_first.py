@@ -1,0 +1,156 @@
+"""Figure 2 of `bench advise`: does the first recipe meet the limits, and does it give what was said of it?"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
+from bench._harness import Bench, Claim, Figure, say
+from bench._setup import RESNET20, network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netsuke.advisor.advice import Proposal
+    from netsuke.core.evidence import Evidence
+    from netsuke.core.task import Task
+    from netsuke.store import Run
+
+LIMITS: dict[str, dict[str, float]] = {
+    "28 % of the bytes": {"size": 0.28, "drop": 0.015},
+    "half of the time": {"latency_p95": 0.5, "drop": 0.015},
+    "15 % of the bytes": {"size": 0.15, "drop": 0.02},
+}
+"""Shares of what the original needs, and points (as fractions) that may be lost; set before anything was run."""
+MET, HELD = 9, 80.0
+GAINS = ("size", "latency_p50", "memory")
+IMAGES = 10_000
+"""CIFAR-10 images to train on, so that the figure takes minutes."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A goal, what was proposed first for it, and the run by that recipe alone."""
+
+    goal: str
+    proposal: Proposal
+    run: Run
+
+    @property
+    def meets(self) -> bool:
+        return all(
+            v["outcome"] == "pass" for v in self.run.record["verdicts"] if v["check"] == "budget"
+        )
+
+    @property
+    def measured(self) -> dict[str, float]:
+        return {e["what"]: e["value"] for e in self.run.record["final"]["evidence"]}
+
+    @property
+    def held(self) -> dict[str, bool]:
+        """For each stated gain, whether what was measured lies in its range."""
+        return {what: self.proposal.figures[what].covers(self.measured[what]) for what in GAINS}
+
+    def to_dict(self) -> dict[str, Any]:
+        figures = self.proposal.figures
+        return {
+            "recipe": self.proposal.title, "meets": self.meets,
+            "reasons": [v["reason"] for v in self.run.record["verdicts"] if v["check"] == "budget"],
+            "figures": {
+                what: {"expected": [figures[what].low, figures[what].value, figures[what].high],
+                       "measured": self.measured[what]}
+                for what in (*GAINS, "drop")
+            },
+            "work": {"expected": figures["work"].value, "took": sum(s["seconds"] for s in self.run.record["steps"])},
+        }  # fmt: skip
+
+
+def first(bench: Bench) -> Figure:
+    """Four networks, three limits each: advise, fit by the first recipe alone, look."""
+    found = [
+        _tried(bench, name, net, task, limit)
+        for name, (net, task) in _workloads(bench).items()
+        for limit in LIMITS
+    ]
+    held = [ok for one in found for ok in one.held.values()]
+    drops = [one.proposal.figures["drop"].covers(one.measured["drop"]) for one in found]
+    claims = (
+        Claim("goals whose limits the first recipe meets", sum(one.meets for one in found), "", "≥", MET),
+        Claim("stated gains that hold within their range", 100 * sum(held) / len(held), "%", "≥", HELD),
+        Claim("goals", len(found), "", "≥", 12),
+    )  # fmt: skip
+    notes = (
+        f"stated losses of quality that hold within their range: {sum(drops)} of {len(drops)}",
+        *(f"{one.goal}: {one.proposal.title} misses: {one.to_dict()['reasons']}" for one in found if not one.meets),
+    )  # fmt: skip
+    details = {one.goal: one.to_dict() for one in found}
+    return Figure("the first recipe", claims, len(found), details, notes)
+
+
+def _workloads(bench: Bench) -> dict[str, tuple[nn.Module, Task]]:
+    from bench._lenet import images, trained
+    from bench._mobile import mobilenet
+
+    _, digits = images(bench)
+    nets: dict[str, tuple[nn.Module, Task]] = {
+        name: (trained(bench, name, digits), digits) for name in ("LeNet-300-100", "LeNet-5")
+    }
+    cifar = _cifar(bench)
+    nets["ResNet-20"] = (network(bench, RESNET20), cifar)
+    if not bench.quick:
+        nets["MobileNet-style"] = (mobilenet(bench), cifar)
+    return nets
+
+
+def _cifar(bench: Bench) -> Task:
+    """Judged on images that no network was trained on: half of the test images to choose on, half for the
+    evidence."""
+    from netsuke import Task
+
+    train, (x, y) = load_train(bench), load_test(bench)
+    half = len(x) // 2
+    rows = slice(VALIDATE.stop, VALIDATE.stop + bench.count(IMAGES, 500))
+    return Task(
+        train=train.part(rows), calibrate=train.part(CALIBRATE)[0], validate=(x[:half], y[:half]),
+        test=(x[half:], y[half:]), augment=augment,
+    )  # fmt: skip
+
+
+def _tried(bench: Bench, name: str, net: nn.Module, task: Task, limit: str) -> Tried:
+    import netsuke
+    from netsuke.fitting import Options
+
+    shares = LIMITS[limit]
+    needs = _needs(net, task)
+    limits = {what: share if what == "drop" else share * needs[what] for what, share in shares.items()}  # fmt: skip
+    budget = netsuke.Budget(**limits)
+    best = netsuke.advise(net, task, "local", budget).proposals[0]
+    folder = Path(tempfile.mkdtemp(prefix="first-", dir=bench.folder("runs")))
+    run = netsuke.fit(
+        net, task, budget=budget, recipe=best.recipe, options=Options(name=name, out=folder, fresh=True)
+    )  # fmt: skip
+    found = Tried(f"{name}, {limit}", best, run)
+    said = ", ".join(f"{w} {found.measured[w]:.4g} ({best.figures[w]})" for w in (*GAINS, "drop"))
+    say(f"  {found.goal}: {best.title}, {'met' if found.meets else 'MISSED'}; {said}")
+    return found
+
+
+def _needs(net: nn.Module, task: Task) -> dict[str, float]:
+    """What the original needs, measured now."""
+    from netsuke.core.budget import Budget
+    from netsuke.core.observer import Observer
+    from netsuke.fitting import original_state, runtime_named
+    from netsuke.intake import take_goal, take_model
+    from netsuke.workbench import Workbench
+
+    goal = take_goal(task, "local", Budget(), 0, Observer())
+    goal = replace(goal, clock=None)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Workbench(goal, runtime_named("onnxruntime"), Path(folder), Observer())
+        evidence: tuple[Evidence, ...] = original_state(
+            bench, take_model(net, goal.data, "original")
+        ).evidence
+    return {e.what: e.value for e in evidence}
