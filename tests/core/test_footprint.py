@@ -13,6 +13,7 @@ from netsuke.core.footprint import SESSION, file_bytes, memory_bytes
 from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.recipe import make_pass
+from netsuke.core.roofline import compute_seconds, layer_bytes, model_seconds
 from netsuke.core.task import Task
 from netsuke.intake import take_goal, take_model
 from netsuke.runtimes.onnxruntime import OnnxRuntime
@@ -65,3 +66,26 @@ def test_a_microcontroller_holds_activations_alone_and_an_accelerator_each_weigh
     small, unit = replace(BOARD, kind="microcontroller"), replace(BOARD, kind="accelerator")
     assert memory_bytes((CONV,), small) == pytest.approx(1.2 * 8000)
     assert memory_bytes((CONV,), unit) == pytest.approx(1_000_000 + 8000)
+
+
+def test_rounding_to_integers_takes_its_time_value_by_value() -> None:
+    coded = replace(CONV, macs=1000, weight_bits=8, activation_bits=8)
+    added = replace(coded, op="add", macs=0, weights=0, inputs=2000)
+    slow = replace(BOARD, coding=1e6)
+    assert compute_seconds(coded, slow) - compute_seconds(coded, BOARD) == pytest.approx(1e-3)
+    # both inputs are decoded
+    assert compute_seconds(added, slow) == pytest.approx(2e-3)
+    assert compute_seconds(CONV, slow) == compute_seconds(CONV, BOARD)
+
+
+def test_what_fits_the_cache_comes_from_there_and_a_call_has_a_price() -> None:
+    near = replace(BOARD, cache=1e7, cache_bandwidth=1e12)
+    assert model_seconds((CONV,), near) < 0.01 * model_seconds((CONV,), BOARD)
+    assert model_seconds((TABLE, CONV), replace(near, cache=1e6)) == model_seconds(
+        (TABLE, CONV), BOARD
+    )
+    assert model_seconds((CONV,), replace(BOARD, call=1.0)) > 1.0
+
+
+def test_looking_up_reads_the_rows_not_the_table() -> None:
+    assert layer_bytes(TABLE) == 8 * TABLE.outputs

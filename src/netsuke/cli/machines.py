@@ -18,7 +18,7 @@ from netsuke.devices.file import FACTS, Fact, checked
 
 UNITS = {
     "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "cache": "B", "cache_bandwidth": "B/s",
-    "overhead": "s", "call": "s", "session": "B", "power": "W", "energy": "J",
+    "overhead": "s", "call": "s", "session": "B", "coding": "values/s", "power": "W", "energy": "J",
 }  # fmt: skip
 
 RATES = ((1e12, "TMAC"), (1e9, "GMAC"), (1e6, "MMAC"), (1.0, "MAC"))

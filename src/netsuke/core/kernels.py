@@ -44,9 +44,13 @@ class Kernel:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one call."""
-        positions = self.side if self.kind == "linear" else self.side**2
         inputs = 1 if self.kind == "depthwise" else self.inputs
-        return positions * self.outputs * inputs * self.size[0] * self.size[1]
+        return self.values * inputs * self.size[0] * self.size[1]
+
+    @property
+    def values(self) -> int:
+        """Elements of its output."""
+        return self.outputs * (self.side if self.kind == "linear" else self.side**2)
 
 
 Measure = Callable[[Kernel], float | None]

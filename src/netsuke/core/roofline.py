@@ -56,8 +56,12 @@ def layer_seconds(layer: Layer, device: Device) -> float:
 
 
 def compute_seconds(layer: Layer, device: Device) -> float:
-    """Estimated seconds of a layer's multiply-accumulates."""
-    return padded_macs(layer, device.kernel_width) / _rate(layer, device)
+    """Estimated seconds of a layer's multiply-accumulates, and of rounding its sums to integers again."""
+    seconds = padded_macs(layer, device.kernel_width) / _rate(layer, device)
+    if device.coding and is_integer(layer, device):
+        # what multiplies nothing is decoded, value by value, and coded again
+        seconds += (layer.outputs if layer.macs else layer.inputs) / device.coding
+    return seconds
 
 
 def memory_seconds(layer: Layer, device: Device) -> float:

@@ -14,7 +14,7 @@ from netsuke.devices.local import local
 GROUP = "netsuke.devices"
 FOLDER = Path(__file__).parent
 RATES = (
-    "formats", "depthwise", "bandwidth", "cache", "cache_bandwidth", "overhead", "call", "session",
+    "formats", "coding", "depthwise", "bandwidth", "cache", "cache_bandwidth", "overhead", "call", "session",
 )  # fmt: skip
 """Facts that are measured, not read off."""
 
