@@ -210,3 +210,18 @@ def test_a_layer_may_have_schemes_of_its_own() -> None:
     found = list(quantizers(place(model.network, model.example, own)))
     assert [q.bits for q in found if q.constant and q.bits < 32] == [4] * (len(weights) - 1) + [8]
     assert sorted(q.bits for q in found if not q.constant) == [4] * (len(weights) - 1) + [8]
+
+
+def test_the_pieces_of_a_chunk_share_the_encoding_of_the_whole() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(4, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            one, other = F.relu(self.first(x)).chunk(2, 1)
+            return torch.cat((one[:, :, 1:-1, 1:-1], self.second(other)), 1).mean((2, 3))
+
+    network = placed(Halves(), IMAGE)
+    assert behind(network)[:2] == ["input", "relu"]
+    assert network(IMAGE).shape == (2, 8)

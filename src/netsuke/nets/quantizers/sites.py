@@ -117,7 +117,9 @@ class Sites:
 
     def _can_follow(self, node: Node) -> bool:
         given = self._operands(node)
-        return bool(given) and follows(node, self._values[given[0].name].dim())
+        # what picks a piece of a chunk moves it, and the pieces together have no shape
+        value = self._values.get(given[0].name) if given else None
+        return value is not None and follows(node, value.dim())
 
     def _is_root(self, node: Node) -> bool:
         """Whether a quantizer stands behind this node if its site has one."""
