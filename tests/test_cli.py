@@ -74,7 +74,7 @@ def test_inspect_on_a_device_says_what_bounds_what_wins_and_what_is_short(
     found = json.loads(netsuke("inspect", TINY, "--device", "coral_tpu", "--json").out)
     assert found["source"] == "estimated"
     assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1.0)
-    outcomes = {need["what"]: need["outcome"] for need in found["readiness"]}
+    outcomes = {need["what"]: need["outcome"] for need in found["readiness"]["as it is"]}
     assert outcomes["kernels"] == "short"  # it has no FP32
     assert max(found["ceilings"], key=lambda c: c["faster"] or 0)["technique"].startswith("INT8")
 

@@ -58,27 +58,29 @@ def inspect(
 
 def _inspect_on(layers: tuple[Layer, ...], name: str, as_json: bool) -> None:
     from netsuke.advisor.bounds import bounds, ceilings
+    from netsuke.advisor.facts import as_int8
     from netsuke.advisor.readiness import readiness
     from netsuke.devices import device
 
     machine = device(name)
-    found, most, needs = (
-        bounds(layers, machine),
-        ceilings(layers, machine),
-        readiness(layers, machine),
-    )
+    found, most = bounds(layers, machine), ceilings(layers, machine)
+    needs = {
+        "as it is": readiness(layers, machine),
+        "with weights and activations of 8 bits": readiness(tuple(map(as_int8, layers)), machine),
+    }
     if as_json:
         print_json({
             "source": "estimated",
             "layers": [asdict(one) for one in found],
             "ceilings": [asdict(one) for one in most],
-            "readiness": [asdict(one) for one in needs],
+            "readiness": {when: [asdict(one) for one in each] for when, each in needs.items()},
         })  # fmt: skip
         return
     out = Terminal().out
     out.print(bound_table(found, machine))
     out.print(ceiling_table(most, machine))
-    out.print(need_table(needs))
+    for when, each in needs.items():
+        out.print(need_table(each, when))
 
 
 def advise(

@@ -100,11 +100,10 @@ def ceiling_table(most: Iterable[Ceiling], device: Device) -> Table:
     return table
 
 
-def need_table(needs: Iterable[Need]) -> Table:
-    """Whether the device has what the model needs."""
-    table = Table(
-        title="\nwhat it needs", title_justify="left", box=None, show_header=False, pad_edge=False
-    )
+def need_table(needs: Iterable[Need], when: str) -> Table:
+    """Whether the device has what the model needs, as it is or after something was done to it."""
+    table = Table(title=f"\nwhat it needs {when}", title_justify="left", box=None, show_header=False,
+                  pad_edge=False)  # fmt: skip
     for need in needs:
         table.add_row(
             need.what, f"[{OUTCOMES[need.outcome]}]{need.outcome}[/]", escape(need.reason)
