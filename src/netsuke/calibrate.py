@@ -128,26 +128,26 @@ def _rates(runtime: Runtime, kernels: Iterable[Kernel]) -> dict[str, float]:
 
 
 def _fixed(runtime: Runtime) -> float:
-    """Seconds of a layer that has next to nothing to do: the median over the smallest, in both formats."""
+    """Seconds of a layer that has next to nothing to do: the mean over the smallest, in both formats."""
     times = [runtime.kernel_seconds(replace(k, bits=b)) for k in SMALLEST for b in (32, 8)]
-    return float(np.median([t for t in times if t]))
+    return float(np.mean([t for t in times if t]))
 
 
 def _copied(size: int, rounds: int = 4) -> float:
     """Bytes read and written per second by one core, from memory larger than any cache."""
     source = np.ones(size, np.uint8)
     target = np.ones(size, np.uint8)
-    return 2 * size / _least(lambda: np.copyto(target, source), rounds)
+    return 2 * size / _usual(lambda: np.copyto(target, source), rounds)
 
 
-def _least(work: Callable[[], object], rounds: int) -> float:
-    """CPU seconds of the fastest of some rounds, threads of a library summed up."""
-    best = float("inf")
+def _usual(work: Callable[[], object], rounds: int) -> float:
+    """CPU seconds of the median of some rounds, threads of a library summed up."""
+    times = []
     for _ in range(rounds):
         start = time.process_time()
         work()
-        best = min(best, time.process_time() - start)
-    return max(best, 1e-9)
+        times.append(time.process_time() - start)
+    return max(float(np.median(times)), 1e-9)
 
 
 @contextmanager
