@@ -27,6 +27,9 @@ from netsuke.journal import Journal, fingerprint
 from netsuke.record import Finished, Origin, write_run
 from netsuke.workbench import STEP_PROBES, Shared, State, Workbench, probes
 
+MEASURED = ("size", "latency_p50", "latency_p95", "memory")
+"""What the advisor corrects its estimates by."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -115,7 +118,7 @@ def facts_of(original: State, goal: Goal) -> Facts:
     """What the advisor looks at, with what was measured of the original on the device."""
     measured = {
         e.what: e.value for e in original.evidence
-        if e.source == "measured" and goal.device.measured and e.what in ("size", "latency_p50", "memory")
+        if e.source == "measured" and goal.device.measured and e.what in MEASURED
     }  # fmt: skip
     return Facts(
         layers=original.artifact.layers, goal=goal, measured=measured, workshop=find_device("local")

@@ -8,6 +8,7 @@ from test_rules import BASE, MACHINE, SIZE, WIDE, Facts, limited, on
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.applications import Use, application
 from netsuke.advisor.propose import propose
+from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.recipe import read_recipe
 
@@ -138,3 +139,16 @@ def test_a_limit_on_energy_rules_out_what_is_expected_to_take_more() -> None:
     advice = advised(limited(energy=most))
     assert names(advice)[0][0] == "prune.channels"
     assert "expected for an inference" in advice.ruled_out[0]
+
+
+def test_on_this_machine_the_slowest_calls_of_the_original_say_how_slow_others_will_be() -> None:
+    here = replace(on(measured=True), measured={"latency_p50": 1e-3, "latency_p95": 2e-3})
+    alone = advised(here).proposals[0]
+
+    def first(limit: float) -> str:
+        budget = Budget(latency_p95=limit)
+        return names(advised(replace(here, goal=replace(here.goal, budget=budget))))[0][0]
+
+    assert first(2.3 * alone.seconds) == "quantize.static"
+    # twice the median, and some headroom
+    assert first(2.1 * alone.seconds) == "prune.channels"

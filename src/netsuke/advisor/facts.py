@@ -68,6 +68,14 @@ class Facts:
             return self.measured.get(what, self._seconds)
         return self.measured.get(what, self.needs[what])
 
+    @property
+    def tail(self) -> float:
+        """The 95th percentile of a call over its median, of the model as it came."""
+        measured = self.measured
+        if "latency_p95" not in measured or "latency_p50" not in measured:
+            return P95_OVER_P50
+        return max(1.0, measured["latency_p95"] / measured["latency_p50"])
+
     def correction(self, what: str) -> float:
         """Measured over estimated, of the model as it came; 1 where it was not measured."""
         guess = self._seconds if what == "latency_p50" else self.needs[what]

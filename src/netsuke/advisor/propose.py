@@ -14,12 +14,10 @@ from netsuke.advisor.rules import findings
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.footprint import file_bytes, memory_bytes
-from netsuke.core.goal import Goal
 from netsuke.core.guess import Guess
-from netsuke.core.layer import Layer
 from netsuke.core.quantity import show
 from netsuke.core.roofline import model_joules, model_seconds
-from netsuke.probes.estimate import ENERGY_SPREAD, P95_OVER_P50, SPREAD
+from netsuke.probes.estimate import ENERGY_SPREAD, SPREAD
 
 LEAST_FILE = 100
 """Bytes of an ONNX file of one operation without weights."""
@@ -29,6 +27,8 @@ SIZE, CARVED_SIZE = (0.93, 1.07), (0.7, 1.1)
 HERE, CARVED_HERE = (0.7, 1.4), (0.6, 1.5)
 """The same of a call on this machine, whose original was timed."""
 MEMORY, CARVED_MEMORY = (0.8, 1.25), (0.7, 1.3)
+HEADROOM = 1.1
+"""What a call on this machine must be expected to be under its limit by, so that the first recipe is likely to do."""
 WORK = (0.4, 2.5)
 STEP_SECONDS = 25.0
 """To export, time and judge a step of a small network."""
@@ -42,19 +42,18 @@ def propose(facts: Facts) -> Advice:
     Raises NetsukeError for a limit below what any model takes on the device, or limits that exclude
     each other.
     """
-    goal, layers = facts.goal, facts.layers
     _check_limits(facts)
     fired = findings(facts)
     names = frozenset(found.rule for found in fired)
     options = [_proposal(candidate, facts) for candidate in candidates(facts, names)]
-    fitting = [o for o in options if not _misses(o, goal)]
+    fitting = [o for o in options if not _misses(o, facts)]
     # Where nothing is expected to fit, the estimates may still be wrong: try from the mildest.
     first = options.index(fitting[0]) if fitting else 0
     later = options[first:]
     return Advice(
         proposals=(*[o for o in later if o in fitting], *[o for o in later if o not in fitting]),
-        reasons=tuple(_reasons(layers, goal, options[first])),
-        ruled_out=tuple(_ruled_out(options, later, goal)),
+        reasons=tuple(_reasons(facts, options[first])),
+        ruled_out=tuple(_ruled_out(options, later, facts)),
         findings=fired,
     )
 
@@ -140,11 +139,11 @@ def _work(candidate: Candidate, facts: Facts, workshop: Device) -> Guess:
     return Guess.within(seconds, WORK, "s", f"products of training at {workshop.name}'s FP32 rate")
 
 
-def _misses(option: Proposal, goal: Goal) -> list[str]:
+def _misses(option: Proposal, facts: Facts) -> list[str]:
     """The limits this proposal is not expected to meet, in words."""
-    limits, figures = goal.budget.limits(), option.figures
-    slowest = figures["latency_p50"].value * P95_OVER_P50
-    if not goal.device.measured:
+    limits, figures = facts.goal.budget.limits(), option.figures
+    slowest = figures["latency_p50"].value * facts.tail * HEADROOM
+    if not facts.device.measured:
         # An estimate passes only when its whole range does; a measurement will speak for itself.
         slowest = figures["latency_p50"].high
     expected = {"size": option.size, "latency_p95": slowest, "memory": figures["memory"].value}
@@ -157,8 +156,8 @@ def _misses(option: Proposal, goal: Goal) -> list[str]:
     ]
 
 
-def _reasons(layers: tuple[Layer, ...], goal: Goal, chosen: Proposal) -> list[str]:
-    weights = sum(layer.weights for layer in layers)
+def _reasons(facts: Facts, chosen: Proposal) -> list[str]:
+    goal, weights = facts.goal, sum(layer.weights for layer in facts.layers)
     reasons = [f"{weights:,} weights are {show(4 * weights, 'B')} in FP32; {chosen.reason}"]
     rates = goal.device.formats
     if "int8" in rates:
@@ -167,12 +166,12 @@ def _reasons(layers: tuple[Layer, ...], goal: Goal, chosen: Proposal) -> list[st
         )
     if goal.data.train is None:
         reasons.append("the task has no training data, so only post-training methods are proposed")
-    if misses := _misses(chosen, goal):
+    if misses := _misses(chosen, facts):
         reasons.append(
             f"no proposal is expected to meet every limit ({'; '.join(misses)}); the best is kept"
         )
     return reasons
 
 
-def _ruled_out(options: list[Proposal], kept: list[Proposal], goal: Goal) -> list[str]:
-    return [f"{o.reason}: {'; '.join(_misses(o, goal))}" for o in options if o not in kept]
+def _ruled_out(options: list[Proposal], kept: list[Proposal], facts: Facts) -> list[str]:
+    return [f"{o.reason}: {'; '.join(_misses(o, facts))}" for o in options if o not in kept]
