@@ -90,7 +90,7 @@ def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
     if "sparse_kernels" in fired:
         found.append(_emptier(facts, numbers))
     narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
-    if fired & {"battery_and_patience", "overfitted"}:
+    if "battery_and_patience" in fired:
         return (narrower[0], *found, *narrower[1:])
     return (*found, *narrower)
 
