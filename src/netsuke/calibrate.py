@@ -22,15 +22,18 @@ from netsuke.core.runtime import Runtime
 from netsuke.devices.local import cache_bytes, local, read_a_second
 from netsuke.probes.memory import fresh
 
-DENSE = (
-    Kernel(16, 16, (3, 3), 32), Kernel(32, 32, (3, 3), 16), Kernel(64, 64, (3, 3), 8), Kernel(64, 64, (3, 3), 16),
-    Kernel(128, 128, (3, 3), 14), Kernel(64, 64, (1, 1), 16), Kernel(192, 192, (1, 1), 14),
+WIDE = (
+    Kernel(64, 64, (3, 3), 8), Kernel(64, 64, (3, 3), 16), Kernel(128, 128, (3, 3), 14),
+    Kernel(64, 64, (1, 1), 16), Kernel(192, 192, (1, 1), 14),
 )  # fmt: skip
+NARROW = (Kernel(16, 16, (3, 3), 32), Kernel(32, 32, (3, 3), 16))
+"""Few products to a value: in integers, what remains of their time is rounding the values."""
 DEPTHWISE = (Kernel(64, 64, (3, 3), 32, "depthwise"), Kernel(192, 192, (3, 3), 14, "depthwise"))
 SMALLEST = (Kernel(4, 4, (1, 1), 1), Kernel(8, 8, (3, 3), 2), Kernel(8, 8, (3, 3), 4))
 """What takes its call's time and little else."""
 NODES, CALLS = 3, 2000
 """Nodes of the file that is called, and how often."""
+BITS = {"fp32": 32, "int8": 8}
 OUT_OF_CACHE = 1 << 28
 ALIKE = 0.25
 """How far a machine's memory may be from the file's before it is taken for another machine."""
@@ -97,32 +100,29 @@ def _check_here(device: Device) -> None:
 
 
 def _dense(runtime: Runtime) -> dict[str, Any]:
-    """Rates of dense kernels. Those of integers also round what they sum up, value by value, which a few
-    channels feel more than many: the two are told apart by least squares."""
-    from scipy.optimize import nnls
-
-    rates = _rates(runtime, DENSE)
+    """Rates of dense kernels, and of rounding what kernels of integers sum up, which narrow ones feel."""
+    rates = _rates(runtime, (*WIDE, *NARROW)) | _rates(runtime, WIDE, ("int8",))
     if "int8" not in rates:
         return {"formats": rates}
-    kernels = [replace(kernel, bits=8) for kernel in DENSE]
-    times = np.array([runtime.kernel_seconds(kernel) for kernel in kernels])
-    parts = np.array([(k.macs / rates["int8"], k.values * 1e-9) for k in kernels])
-    (products, values), _ = nnls(parts / times[:, None], np.ones(len(times)))
-    if not products:
+    narrow = [replace(kernel, bits=8) for kernel in NARROW]
+    seconds = sum(runtime.kernel_seconds(kernel) or 0.0 for kernel in narrow)
+    rounding = seconds - sum(kernel.macs for kernel in narrow) / rates["int8"]
+    if rounding <= 0:
         return {"formats": rates}
-    rates["int8"] /= float(products)
-    return {"formats": rates} | ({"coding": 1e9 / float(values)} if values else {})
+    return {"formats": rates, "coding": sum(kernel.values for kernel in narrow) / rounding}
 
 
-def _rates(runtime: Runtime, kernels: Iterable[Kernel]) -> dict[str, float]:
+def _rates(
+    runtime: Runtime, kernels: Iterable[Kernel], formats: tuple[str, ...] = ("fp32", "int8")
+) -> dict[str, float]:
     """Multiply-accumulates a second over some kernels, by format."""
     found = {}
-    for name, bits in (("fp32", 32), ("int8", 8)):
-        asked = [replace(kernel, bits=bits) for kernel in kernels]
+    for name in formats:
+        asked = [replace(kernel, bits=BITS[name]) for kernel in kernels]
         times = [runtime.kernel_seconds(kernel) for kernel in asked]
         if all(times):
             found[name] = sum(k.macs for k in asked) / sum(t for t in times if t)
-    if "fp32" not in found:
+    if "fp32" in formats and "fp32" not in found:
         raise NetsukeError(f"devices calibrate: {runtime.name} cannot time single kernels")
     return found
 
