@@ -27,7 +27,7 @@ WIDE = (
     Kernel(64, 64, (1, 1), 16), Kernel(192, 192, (1, 1), 14),
 )  # fmt: skip
 NARROW = (Kernel(16, 16, (3, 3), 32), Kernel(32, 32, (3, 3), 16))
-"""Few products to a value: in integers, what remains of their time is rounding the values."""
+"""Few products to a value: in integers, much of their time goes to laying values out and rounding them."""
 DEPTHWISE = (Kernel(64, 64, (3, 3), 32, "depthwise"), Kernel(192, 192, (3, 3), 14, "depthwise"))
 SMALLEST = (Kernel(4, 4, (1, 1), 1), Kernel(8, 8, (3, 3), 2), Kernel(8, 8, (3, 3), 4))
 """What takes its call's time and little else."""
@@ -100,7 +100,7 @@ def _check_here(device: Device) -> None:
 
 
 def _dense(runtime: Runtime) -> dict[str, Any]:
-    """Rates of dense kernels, and of rounding what kernels of integers sum up, which narrow ones feel."""
+    """Rates of dense kernels, and of laying out and rounding values for integers, which narrow ones feel."""
     rates = _rates(runtime, (*WIDE, *NARROW)) | _rates(runtime, WIDE, ("int8",))
     if "int8" not in rates:
         return {"formats": rates}
@@ -109,7 +109,7 @@ def _dense(runtime: Runtime) -> dict[str, Any]:
     rounding = seconds - sum(kernel.macs for kernel in narrow) / rates["int8"]
     if rounding <= 0:
         return {"formats": rates}
-    return {"formats": rates, "coding": sum(kernel.values for kernel in narrow) / rounding}
+    return {"formats": rates, "coding": sum(kernel.moved for kernel in narrow) / rounding}
 
 
 def _rates(

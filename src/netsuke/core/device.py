@@ -15,8 +15,8 @@ class Device:
     microcontroller, its RAM and its flash. cores: of an accelerator, its units. kernel_width: channels
     its dense kernels work on at a time. formats: multiply-accumulates per second of one core, sustained,
     by number format ("fp32", "int8"; where it has kernels for them "fp16", "bf16", "e4m3", "e5m2",
-    "int4"). depthwise: the same of depthwise kernels, where it is known. coding: values per second that one core rounds
-    to integers, 0 where that is not known. fallback: those of them that another processor computes for it. bandwidth: bytes per second from
+    "int4"). depthwise: the same of depthwise kernels, where it is known. coding: values per second that one core lays out
+    for kernels of integers and rounds behind them, 0 where that is not known. fallback: those of them that another processor computes for it. bandwidth: bytes per second from
     main memory. cache, cache_bandwidth: bytes that stay near a core between calls, and how fast they come; 0
     where that is not known. overhead, call: seconds of fixed cost per executed
     node, and per call. session: bytes that the runtime takes

@@ -50,7 +50,16 @@ class Kernel:
     @property
     def values(self) -> int:
         """Elements of its output."""
-        return self.outputs * (self.side if self.kind == "linear" else self.side**2)
+        return self.outputs * self._positions
+
+    @property
+    def moved(self) -> int:
+        """Elements that come in and go out."""
+        return (self.inputs + self.outputs) * self._positions
+
+    @property
+    def _positions(self) -> int:
+        return self.side if self.kind == "linear" else self.side**2
 
 
 Measure = Callable[[Kernel], float | None]

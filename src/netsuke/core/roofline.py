@@ -56,11 +56,11 @@ def layer_seconds(layer: Layer, device: Device) -> float:
 
 
 def compute_seconds(layer: Layer, device: Device) -> float:
-    """Estimated seconds of a layer's multiply-accumulates, and of rounding its sums to integers again."""
+    """Estimated seconds of a layer's multiply-accumulates, and where they are of integers of laying out what comes
+    in and rounding what goes out. Rates of depthwise kernels hold that already."""
     seconds = padded_macs(layer, device.kernel_width) / _rate(layer, device)
-    if device.coding and is_integer(layer, device):
-        # what multiplies nothing is decoded, value by value, and coded again
-        seconds += (layer.outputs if layer.macs else layer.inputs) / device.coding
+    if device.coding and is_integer(layer, device) and not is_depthwise(layer):
+        seconds += (layer.inputs + layer.outputs) / device.coding
     return seconds
 
 

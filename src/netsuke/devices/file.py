@@ -48,7 +48,7 @@ FACTS = {
         ask="Multiply-accumulates/s of its depthwise kernels, by format", low=1e3, high=1e16, choices=FORMATS,
         table=True,
     ),
-    "coding": Fact(ask="Values/s that a core rounds to integers", low=1e3, high=1e16),
+    "coding": Fact(ask="Values/s that a core lays out and rounds for integers", low=1e3, high=1e16),
     "fallback": Fact(ask="Formats that another processor computes for it", choices=FORMATS, many=True),
     "sparse": Fact(ask="Patterns of zeros its kernels skip", choices=("free", "2:4", "4:8"), many=True),
     "bandwidth": Fact(ask="Main memory, bytes/s", low=1e4, high=1e14, needed=True),

@@ -17,8 +17,8 @@ DOT_PRODUCT_GAIN, WIDENING_GAIN = 3.4, 1.5
 DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 # Fits onnxruntime 1.31 on forty architectures of the bench's zoo and on its ResNets.
 OVERHEAD, CALL = 2.5e-6, 7e-6
-CODING = 0.04
-"""Values rounded to integers per FP32 product, so that one that computes faster rounds faster too."""
+CODING = 0.08
+"""Values laid out and rounded for integers per FP32 product, so that one that computes faster rounds faster too."""
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
