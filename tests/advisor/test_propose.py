@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from test_rules import BASE, MACHINE, SIZE, WIDE, Facts, limited, on
 
@@ -11,6 +12,7 @@ from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.recipe import read_recipe
+from netsuke.core.task import Task, ready
 
 
 def advised(facts: Facts, use: Use | None = None) -> Advice:
@@ -152,3 +154,15 @@ def test_on_this_machine_the_slowest_calls_of_the_original_say_how_slow_others_w
     assert first(2.3 * alone.seconds) == "quantize.static"
     # twice the median, and some headroom
     assert first(2.1 * alone.seconds) == "prune.channels"
+
+
+def test_few_samples_are_seen_more_often() -> None:
+    def epochs(samples: int) -> int:
+        data = (np.zeros((samples, 4), np.float32), np.zeros(samples, np.int64))
+        goal = replace(BASE.goal, data=ready(Task(train=data, validate=data)))
+        pruned = advised(replace(BASE, goal=goal)).proposals[1]
+        return int(next(iter(pruned.recipe)).settings()["epochs"])
+
+    assert epochs(100) == 30
+    assert epochs(20_000) == 16
+    assert epochs(60_000) == 6

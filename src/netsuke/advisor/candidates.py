@@ -12,6 +12,8 @@ from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe, make_pass
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
+EPOCHS, STEPS, BATCH = (6, 30), 2_500, 128
+"""Of retraining: the fewest and the most epochs, and how many steps of how many samples there should be."""
 EMPTY = 0.8
 """Share of the weights that leaves where kernels skip any zero."""
 Carve = Callable[[Layer], Layer]
@@ -115,7 +117,8 @@ def _shorter(facts: Facts, numbers: Numbers) -> Candidate:
 
 def _narrower(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
     """Channels, then bits. As much of the weights is asked for as of the time, so that both are known."""
-    cut = make_pass("prune.channels", {"ratio": ratio, "parameters": ratio})
+    epochs = _enough(facts)
+    cut = make_pass("prune.channels", {"ratio": ratio, "parameters": ratio, "epochs": epochs})
 
     def carve(layer: Layer) -> Layer:
         # what leaves of a layer's width leaves of its activations, and squared of its weights
@@ -140,7 +143,7 @@ def _emptier(facts: Facts, numbers: Numbers) -> Candidate:
     pattern = facts.device.sparse[0]
     share = EMPTY if pattern == "free" else 1 - int(pattern[0]) / int(pattern[2:])
     settings = {"sparsity": share} if pattern == "free" else {"pattern": pattern}
-    cut = make_pass("prune.weights", settings)
+    cut = make_pass("prune.weights", {**settings, "epochs": _enough(facts)})
     return Candidate(
         recipe=Recipe(cut, numbers.made()), epochs=_epochs(cut),
         reason=f"{100 * share:.0f} % of the weights become zeros that {facts.device.name} skips, then {numbers.words}",
@@ -149,6 +152,13 @@ def _emptier(facts: Facts, numbers: Numbers) -> Candidate:
         ),
         loss=losses.joined(losses.ZEROS, numbers.loss),
     )  # fmt: skip
+
+
+def _enough(facts: Facts) -> int:
+    """Epochs of retraining: what was cut recovers over steps, and few samples make few steps an epoch."""
+    train = facts.goal.data.train
+    samples = 0 if train is None else len(train)
+    return min(EPOCHS[1], max(EPOCHS[0], -(-STEPS * BATCH // max(1, samples))))
 
 
 def _epochs(made: Pass) -> int:
