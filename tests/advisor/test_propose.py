@@ -163,6 +163,6 @@ def test_few_samples_are_seen_more_often() -> None:
         pruned = advised(replace(BASE, goal=goal)).proposals[1]
         return int(next(iter(pruned.recipe)).settings()["epochs"])
 
-    assert epochs(100) == 30
-    assert epochs(20_000) == 16
+    assert epochs(100) == 15
+    assert epochs(20_000) == 10
     assert epochs(60_000) == 6

@@ -12,7 +12,7 @@ from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe, make_pass
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
-EPOCHS, STEPS, BATCH = (6, 30), 2_500, 128
+EPOCHS, STEPS, BATCH = (6, 15), 1_500, 128
 """Of retraining: the fewest and the most epochs, and how many steps of how many samples there should be."""
 EMPTY = 0.8
 """Share of the weights that leaves where kernels skip any zero."""
