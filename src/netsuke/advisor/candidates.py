@@ -10,10 +10,13 @@ from netsuke.core.guess import Guess
 from netsuke.core.layer import Layer
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe, make_pass
+from netsuke.core.roofline import model_seconds
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
 EPOCHS, STEPS, BATCH = (6, 15), 1_500, 128
 """Of retraining: the fewest and the most epochs, and how many steps of how many samples there should be."""
+LEAST = 0.02
+"""Share of the products that is left at least."""
 EMPTY = 0.8
 """Share of the weights that leaves where kernels skip any zero."""
 Carve = Callable[[Layer], Layer]
@@ -63,19 +66,15 @@ TRAINED = Numbers(
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A recipe, and what it is taken to do. layers: after it. left: the share of their time that channels leave.
-    epochs: of training in all. carved: whether what leaves is more than bits, and so harder to foretell."""
+    """A recipe, and what it is taken to do. layers: after it. epochs: of training in all. carved: whether what
+    leaves is more than bits, and so harder to foretell."""
 
     recipe: Recipe
     reason: str
     layers: tuple[Layer, ...]
     loss: Guess
-    left: float = 1.0
     epochs: int = 0
-
-    @property
-    def carved(self) -> bool:
-        return self.left < 1
+    carved: bool = False
 
 
 def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
@@ -119,23 +118,38 @@ def _narrower(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
     """Channels, then bits. As much of the weights is asked for as of the time, so that both are known."""
     epochs = _enough(facts)
     cut = make_pass("prune.channels", {"ratio": ratio, "parameters": ratio, "epochs": epochs})
-
-    def carve(layer: Layer) -> Layer:
-        # what leaves of a layer's width leaves of its activations, and squared of its weights
-        width = (1 - ratio) ** 0.5
-        return replace(
-            layer, weights=round(layer.weights * (1 - ratio)), macs=round(layer.macs * (1 - ratio)),
-            inputs=round(layer.inputs * width), outputs=round(layer.outputs * width),
-            alive=round(layer.alive * width),
-        )  # fmt: skip
-
+    # By time: fixed costs stay where layers only get narrower, so that more of the products leaves.
+    left = min(1 - ratio, _share(facts, 1 - ratio))
     return Candidate(
-        recipe=Recipe(cut, numbers.made()), left=1 - ratio, epochs=_epochs(cut),
+        recipe=Recipe(cut, numbers.made()), carved=True, epochs=_epochs(cut),
         reason=f"{100 * ratio:.0f} % of the time and of the weights leave with channels, retrained with the original as "
         f"teacher, then {numbers.words}",
-        layers=tuple(numbers.of(carve(layer)) for layer in facts.layers),
+        layers=tuple(numbers.of(_carved(layer, left)) for layer in facts.layers),
         loss=losses.joined(losses.channels(ratio), numbers.loss),
     )  # fmt: skip
+
+
+def _carved(layer: Layer, left: float) -> Layer:
+    """A layer with this share of its products and weights: its width, and so its activations, go by the root."""
+    width = left**0.5
+    return replace(
+        layer, weights=round(layer.weights * left), macs=round(layer.macs * left),
+        inputs=round(layer.inputs * width), outputs=round(layer.outputs * width),
+        alive=round(layer.alive * width),
+    )  # fmt: skip
+
+
+def _share(facts: Facts, wanted: float) -> float:
+    """The share of the products at which this share of the time is left, found by halving."""
+    whole, low, high = model_seconds(facts.layers, facts.device), 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        narrower = tuple(_carved(layer, middle) for layer in facts.layers)
+        if model_seconds(narrower, facts.device) <= wanted * whole:
+            low = middle
+        else:
+            high = middle
+    return max(low, LEAST)
 
 
 def _emptier(facts: Facts, numbers: Numbers) -> Candidate:

@@ -5,8 +5,6 @@ cheapest and cost the least quality. With training data and a tighter limit, cha
 30 % to begin with, retrained with the original as teacher, and then the numbers are made shorter.
 """
 
-from dataclasses import replace
-
 from netsuke.advisor.advice import Advice, Proposal
 from netsuke.advisor.candidates import Candidate, candidates
 from netsuke.advisor.facts import UNITS, WORDS, Facts
@@ -89,12 +87,6 @@ def _proposal(candidate: Candidate, facts: Facts) -> Proposal:
     """A candidate with its figures, corrected by what was measured of the original."""
     device, carved = facts.device, candidate.carved
     seconds = model_seconds(candidate.layers, device)
-    if carved:
-        # By time: narrower layers are called as often, and the pass asks the clock, not the products.
-        whole = tuple(
-            replace(a, macs=b.macs) for a, b in zip(candidate.layers, facts.layers, strict=True)
-        )
-        seconds = model_seconds(whole, device) * candidate.left
     found = {
         "size": Guess.within(
             file_bytes(candidate.layers) * facts.correction("size"), CARVED_SIZE if carved else SIZE, "B",
