@@ -59,23 +59,15 @@ class Row:
 
 def predicted(bench: Bench) -> Figure:
     """Every network in FP32, INT8, with half of its products, and with half of them in INT8."""
-    from netsuke.calibrate import calibrate
-    from netsuke.devices.local import local
-    from netsuke.runtimes.onnxruntime import OnnxRuntime
-
-    say("timing: this machine's rates")
-    here, _ = calibrate(local(), OnnxRuntime())
-    say("timed")
-    say(f"  rates {dict(here.formats)}, {here.bandwidth:.3g} B/s, {here.overhead:.2g} s a node")
     found = nets(bench)
     rows = [row for name in found if not bench.quick or name in QUICK
-            for row in _rows(bench, name, found[name], here)]  # fmt: skip
+            for row in _rows(bench, name, found[name])]  # fmt: skip
     claims = (
         Claim("size, the worst", max(r.off("size") for r in rows), "%", "≤", SIZE),
         Claim("latency, median", statistics.median(r.off("latency") for r in rows), "%", "≤", LATENCY),
         Claim("memory, the worst", max(r.off("memory") for r in rows), "%", "≤", MEMORY),
     )  # fmt: skip
-    details = {"files": {row.name: row.to_dict() for row in rows}, "rates": dict(here.formats)}
+    details = {"files": {row.name: row.to_dict() for row in rows}}
     worst = max(rows, key=lambda r: r.off("latency"))
     notes = (f"latency, the worst: {worst.name}, {worst.off('latency'):.0f} % off",)
     return Figure("predicted against measured", claims, len(rows), details, notes)
@@ -103,14 +95,19 @@ def nets(bench: Bench) -> dict[str, Net]:
     }  # fmt: skip
 
 
-def _rows(bench: Bench, name: str, net: Net, here: Device) -> list[Row]:
+def _rows(bench: Bench, name: str, net: Net) -> list[Row]:
+    """Rates are measured right before what they predict: a shared machine is not as fast all the time."""
+    from netsuke.calibrate import calibrate
     from netsuke.core.footprint import file_bytes, memory_bytes
     from netsuke.core.roofline import model_seconds
+    from netsuke.devices.local import local
     from netsuke.probes.memory import fresh
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
 
-    made = _artifacts(bench, name, net, here)
+    made = _artifacts(bench, name, net, local())
     files: dict[str, Path] = {how: artifact.path for how, artifact in made.items()}
     say(f"timing: {name}")
+    here, _ = calibrate(local(), OnnxRuntime())
     times = compare(files, "FP32", tuple(x[:1] for x in net.inputs), bench.count(10, 2))
     say("timed")
     rows = []
