@@ -121,8 +121,9 @@ def facts_of(original: State, goal: Goal) -> Facts:
         if e.source == "measured" and goal.device.measured and e.what in MEASURED
     }  # fmt: skip
     return Facts(
-        layers=original.artifact.layers, goal=goal, measured=measured, workshop=find_device("local")
-    )
+        layers=original.artifact.layers, goal=goal, measured=measured,
+        workshop=goal.device if goal.device.measured else find_device("local"),
+    )  # fmt: skip
 
 
 def _carve(
@@ -160,7 +161,7 @@ def _follow(gate: Gate, recipe: Recipe, number: int, journal: Journal, state: St
     return state
 
 
-def judged(
+def judge(
     evidence: tuple[Evidence, ...], budget: Budget, device: str = "local"
 ) -> tuple[Verdict, ...]:
     """Every check's verdicts on the evidence about one device."""
@@ -191,7 +192,7 @@ def measured(bench: Workbench, original: State, state: State) -> Finished:
         goal=bench.goal,
         original=replace(original, evidence=before),
         final=replace(state, evidence=after),
-        verdicts=judged(after, budget, bench.goal.device.name),
+        verdicts=judge(after, budget, bench.goal.device.name),
     )
 
 

@@ -33,7 +33,6 @@ from netsuke.core.probe import Subject
 from netsuke.core.recipe import Recipe
 from netsuke.core.runtime import Session
 from netsuke.core.task import Task, ready
-from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
 from netsuke.devices import own_file
 from netsuke.devices.file import write_device
@@ -44,12 +43,12 @@ from netsuke.fitting import (
 from netsuke.fitting import (
     facts_of,
     fitted,
-    judged,
     measured,
     original_state,
     runtime_named,
     workbench,
 )
+from netsuke.fitting import judge as judge
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.layerwise import redone
@@ -199,13 +198,6 @@ def measure(
     watch = observer or Observer()
     goal = Goal(data=splits, device=find_device("local"), track=watch.track)
     return probe(probes().values(), subject, beside, splits.test if task else None, goal)
-
-
-def judge(
-    evidence: tuple[Evidence, ...], budget: Budget, device: str = "local"
-) -> tuple[Verdict, ...]:
-    """Every check's verdicts on the evidence about one device."""
-    return judged(evidence, budget, device)
 
 
 def load(folder: str | Path, threads: int = 1) -> Session:

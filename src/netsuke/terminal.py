@@ -18,12 +18,12 @@ from rich.table import Table
 
 from netsuke.advisor.advice import Advice
 from netsuke.core.evidence import Evidence, find
-from netsuke.core.guess import PROPOSED, proposed
 from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.verdict import Verdict
 from netsuke.report.explained import explained
+from netsuke.report.proposed import proposal_rows, read_proposal
 
 if TYPE_CHECKING:
     from netsuke.layerwise import LayerParity
@@ -207,12 +207,11 @@ def proposal_table(advice: Advice) -> Table:
                   header_style="bold", pad_edge=False)  # fmt: skip
     table.add_column("", no_wrap=True)
     table.add_column("recipe")
-    names = [name for name in PROPOSED if any(name in p.figures for p in advice.proposals)]
-    for name in names:
-        table.add_column(PROPOSED[name], justify="right", no_wrap=True)
-    for number, proposal in enumerate(advice.proposals, 1):
-        cells = [proposed(proposal.figures[n], proposal.gains.get(n)) for n in names]
-        table.add_row(f"{number}.", escape(proposal.title), *cells)
+    heads, *rows = proposal_rows([read_proposal(p.to_dict()) for p in advice.proposals])
+    for head in heads[2:]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for number, (title, _, *cells) in enumerate(rows, 1):
+        table.add_row(f"{number}.", escape(title), *cells)
     return table
 
 

@@ -54,8 +54,12 @@ class Facts:
     def limits(self) -> dict[str, float]:
         """The limits on what can be estimated; the device's own where nobody set one."""
         asked = self.goal.budget.limits()
-        own = {"size": self.device.storage, "memory": self.device.memory}
-        return {name: asked.get(name, own.get(name, float("inf"))) for name in UNITS}
+        return {name: asked.get(name, self.has.get(name, float("inf"))) for name in UNITS}
+
+    @property
+    def has(self) -> dict[str, float]:
+        """What the device has of what can be limited, by the name of the limit."""
+        return {"size": self.device.storage, "memory": self.device.memory}
 
     @cached_property
     def bound(self) -> dict[Bound, float]:

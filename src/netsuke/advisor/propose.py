@@ -65,16 +65,12 @@ def _check_limits(facts: Facts) -> None:
         ),
         "memory": (memory_bytes((), facts.device) / SPREAD, "a runtime's session without weights"),
     }
-    own = {"size": facts.device.storage, "memory": facts.device.memory}
     for what, limit in facts.goal.budget.limits().items():
         floor, why = floors.get(what, (0.0, ""))
-        most, has = (
-            own.get(what, float("inf")),
-            f"{facts.device.name} has {show(own.get(what, 0), 'B')}",
-        )
-        if limit > most:
+        if what in facts.has and limit > facts.has[what]:
             raise NetsukeError(
-                f"budget {what}: {show(limit, 'B')} contradicts the device, {has}; leave the limit out, or lower it"
+                f"budget {what}: {show(limit, 'B')} contradicts the device, {facts.device.name} has "
+                f"{show(facts.has[what], 'B')}; leave the limit out, or lower it"
             )
         if limit < floor:
             raise NetsukeError(

@@ -22,8 +22,8 @@ RATES = (
 def device(name: str) -> Device:
     """The device of that name, or read from the ``.toml`` file of that path.
 
-    What ``netsuke devices calibrate`` wrote comes before the file that is shipped. A plugin's entry point in the group ``netsuke.devices`` is a Device or the path of a device
-    file. Raises NetsukeError listing near names, or naming what is wrong in the file.
+    What ``netsuke devices calibrate`` wrote comes before the file that is shipped. A plugin's entry point
+    in the group ``netsuke.devices`` is a Device or the path of a device file. Raises NetsukeError listing near names, or naming what is wrong in the file.
     """
     if name == "local":
         return _calibrated(local())
