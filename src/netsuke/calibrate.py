@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
@@ -22,19 +22,26 @@ from netsuke.core.runtime import Runtime
 from netsuke.devices.local import cache_bytes, local, read_a_second
 from netsuke.probes.memory import fresh
 
-WIDE = (
+DENSE = (
     Kernel(64, 64, (3, 3), 8), Kernel(64, 64, (3, 3), 16), Kernel(128, 128, (3, 3), 14),
-    Kernel(64, 64, (1, 1), 16), Kernel(192, 192, (1, 1), 14),
+    Kernel(16, 16, (3, 3), 32), Kernel(32, 32, (3, 3), 16), Kernel(64, 64, (1, 1), 16),
+    Kernel(192, 192, (1, 1), 14), Kernel(96, 32, (1, 1), 24), Kernel(16, 96, (1, 1), 48),
+    Kernel(384, 64, (1, 1), 6), Kernel(64, 128, (1, 1), 8),
 )  # fmt: skip
-NARROW = (Kernel(16, 16, (3, 3), 32), Kernel(32, 32, (3, 3), 16))
-"""Few products to a value: in integers, much of their time goes to laying values out and rounding them."""
-DEPTHWISE = (Kernel(64, 64, (3, 3), 32, "depthwise"), Kernel(192, 192, (3, 3), 14, "depthwise"))
+"""Wide and narrow, many and few products to a value: in integers, much of the time of the latter goes to
+laying values out and rounding them."""
+DEPTHWISE = tuple(
+    Kernel(c, c, (3, 3), side, "depthwise") for c, side in ((64, 32), (192, 14), (32, 16), (384, 6))
+)
 SMALLEST = (Kernel(4, 4, (1, 1), 1), Kernel(8, 8, (3, 3), 2), Kernel(8, 8, (3, 3), 4))
 """What takes its call's time and little else."""
+REPEATS = 3
 NODES, CALLS = 3, 2000
 """Nodes of the file that is called, and how often."""
 BITS = {"fp32": 32, "int8": 8}
 OUT_OF_CACHE = 1 << 28
+HELD = 0.75
+"""Share of the fastest reading at which bytes are still taken to come from the cache."""
 ALIKE = 0.25
 """How far a machine's memory may be from the file's before it is taken for another machine."""
 RUNNING = frozenset({"board", "phone", "computer", "server"})
@@ -54,13 +61,15 @@ def calibrate(
 ) -> tuple[Device, tuple[Reading, ...]]:
     """The device with its rates as this machine has them, and each beside the file's.
 
-    Takes about half a minute on one core. Raises NetsukeError where this machine cannot be that device, or
+    Takes some ten seconds on one core. Raises NetsukeError where this machine cannot be that device, or
     cannot run what is measured.
     """
     _check_here(device)
     watch = observer or Observer()
-    readings: dict[str, Any] = {}
-    for measured in watch.track(_measurements(runtime), "measuring"):
+    asked = [replace(k, bits=b) for b in BITS.values() for k in (*DENSE, *DEPTHWISE, *SMALLEST)]
+    times = {kernel: _time(runtime, kernel) for kernel in watch.track(asked, "timing kernels")}
+    readings: dict[str, Any] = _rates({k: t for k, t in times.items() if t}, runtime)
+    for measured in watch.track(_others(runtime, readings["overhead"]), "measuring the rest"):
         readings |= measured()
     found = {name: value for name, value in readings.items() if value}
     said = f"measured on it with {runtime.name}, one thread, {date.today().isoformat()}"
@@ -71,16 +80,14 @@ def calibrate(
     )  # fmt: skip
 
 
-def _measurements(runtime: Runtime) -> list[Callable[[], dict[str, Any]]]:
-    """Each gives some facts; one that cannot be told is left out, or 0."""
+def _others(runtime: Runtime, overhead: float) -> list[Callable[[], dict[str, float]]]:
+    """Each gives some facts; one that cannot be told is 0."""
     return [
-        lambda: _dense(runtime),
-        lambda: {"depthwise": _rates(runtime, DEPTHWISE)},
-        lambda: _fixed(runtime),
         lambda: {"bandwidth": _copied(OUT_OF_CACHE)},
-        lambda: {"cache": float(cache_bytes()), "cache_bandwidth": read_a_second(cache_bytes() // 4)},
+        _cached,
+        lambda: {"call": _call(runtime, overhead)},
         lambda: {"session": _session(runtime)},
-    ]  # fmt: skip
+    ]
 
 
 def _check_here(device: Device) -> None:
@@ -98,40 +105,68 @@ def _check_here(device: Device) -> None:
         )
 
 
-def _dense(runtime: Runtime) -> dict[str, Any]:
-    """Rates of dense kernels, and of laying out and rounding values for integers, which narrow ones feel."""
-    rates = _rates(runtime, (*WIDE, *NARROW)) | _rates(runtime, WIDE, ("int8",))
-    if "int8" not in rates:
-        return {"formats": rates}
-    narrow = [replace(kernel, bits=8) for kernel in NARROW]
-    seconds = sum(runtime.kernel_seconds(kernel) or 0.0 for kernel in narrow)
-    rounding = seconds - sum(kernel.macs for kernel in narrow) / rates["int8"]
-    if rounding <= 0:
-        return {"formats": rates}
-    return {"formats": rates, "coding": sum(kernel.moved for kernel in narrow) / rounding}
+def _time(runtime: Runtime, kernel: Kernel) -> float | None:
+    """Seconds of one call, the median of some measurements; None where the runtime cannot tell."""
+    found = [runtime.kernel_seconds(kernel) for _ in range(REPEATS)]
+    known = [seconds for seconds in found if seconds]
+    return float(np.median(known)) if known else None
 
 
-def _rates(
-    runtime: Runtime, kernels: Iterable[Kernel], formats: tuple[str, ...] = ("fp32", "int8")
-) -> dict[str, float]:
-    """Multiply-accumulates a second over some kernels, by format."""
-    found = {}
-    for name in formats:
-        asked = [replace(kernel, bits=BITS[name]) for kernel in kernels]
-        times = [runtime.kernel_seconds(kernel) for kernel in asked]
-        if all(times):
-            found[name] = sum(k.macs for k in asked) / sum(t for t in times if t)
-    if "fp32" in formats and "fp32" not in found:
+def _rates(times: Mapping[Kernel, float], runtime: Runtime) -> dict[str, Any]:
+    """Rates of kernels by format, of laying out and rounding for integers, and a kernel's fixed seconds."""
+    floats, integers = (
+        {k: t for k, t in times.items() if k.bits == bits} for bits in BITS.values()
+    )
+    if not floats:
         raise NetsukeError(f"devices calibrate: {runtime.name} cannot time single kernels")
-    return found
+    overhead = float(np.mean([t for k, t in times.items() if replace(k, bits=32) in SMALLEST]))
+    formats, depthwise, coding = {}, {}, 0.0
+    for name, known in (("fp32", floats), ("int8", integers)):
+        dense = {k: t for k, t in known.items() if replace(k, bits=32) in DENSE}
+        if not dense:
+            continue
+        thin = {k: t for k, t in known.items() if k.kind == "depthwise"}
+        depthwise[name] = _fitted(thin, overhead, (_macs,))[0]
+        if name == "int8":
+            formats[name], coding = _fitted(dense, overhead, (_macs, _coded))
+        else:
+            formats[name] = _fitted(dense, overhead, (_macs,))[0]
+    found = {"formats": formats, "depthwise": depthwise, "overhead": overhead}
+    return found | ({"coding": coding} if coding else {})
 
 
-def _fixed(runtime: Runtime) -> dict[str, float]:
-    """Seconds of a layer that has next to nothing to do: the mean over the smallest, in both formats; and of
-    calling a model of a few such."""
-    times = [runtime.kernel_seconds(replace(k, bits=b)) for k in SMALLEST for b in (32, 8)]
-    overhead = float(np.mean([t for t in times if t]))
-    return {"overhead": overhead, "call": _call(runtime, overhead)}
+def _fitted(
+    times: Mapping[Kernel, float], overhead: float, counts: Sequence[Callable[[Kernel], int]]
+) -> list[float]:
+    """Rates of what is counted that explain the seconds beyond the fixed ones, each kernel's by its share
+    (non-negative least squares: Lawson and Hanson, 1974); 0 of what takes no time."""
+    from scipy.optimize import nnls
+
+    seconds = np.array(list(times.values()))
+    matrix = np.array([[count(kernel) for count in counts] for kernel in times]) / seconds[:, None]
+    found, _ = nnls(matrix, 1 - overhead / seconds)
+    return [float(1 / each) if each else 0.0 for each in found]
+
+
+def _macs(kernel: Kernel) -> int:
+    return kernel.macs
+
+
+def _coded(kernel: Kernel) -> int:
+    return kernel.coded
+
+
+def _cached() -> dict[str, float]:
+    """Bytes that come from the cache as fast as few do, and how fast: a shared one is not all a core's own."""
+    sizes = [cache_bytes() >> part for part in range(5)]
+    rates = {size: read_a_second(size) for size in sizes if size}
+    if not rates:
+        return {}
+    best = max(rates.values())
+    return {
+        "cache": float(max(s for s in rates if rates[s] >= HELD * best)),
+        "cache_bandwidth": best,
+    }
 
 
 def _copied(size: int, rounds: int = 4) -> float:

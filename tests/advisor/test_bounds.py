@@ -29,10 +29,14 @@ def test_each_layer_is_bound_by_what_takes_it_longest() -> None:
     assert {name: one.bound for name, one in found.items()} == {
         "conv": "compute", "wide": "memory", "tiny": "call", "relu": "nothing",
     }  # fmt: skip
-    assert found["conv"].seconds == pytest.approx(CONV.macs / 1e9 + 1e-6)
-    assert found["wide"].seconds == pytest.approx(4 * (4096 * 64 + 4096 + 64) / 1e9 + 1e-6)
+    for layer in (CONV, WIDE):
+        assert found[layer.name].seconds == pytest.approx((layer.macs + moved(layer)) / 1e9 + 1e-6)
     assert sum(one.share for one in found.values()) == pytest.approx(1.0)
     assert list(shares(found.values())) == ["compute", "memory", "call"]
+
+
+def moved(layer: Layer) -> int:
+    return 4 * (layer.weights + layer.inputs + layer.outputs)
 
 
 def technique(layer: Layer, device: Device, words: str) -> float | None:
@@ -48,14 +52,11 @@ def test_integers_win_where_there_is_arithmetic_and_never_more_than_the_rate() -
 
 
 def test_weights_alone_win_where_they_are_what_is_waited_for() -> None:
-    bytes_before = 4 * (WIDE.weights + WIDE.inputs + WIDE.outputs)
-    bytes_after = 4 * (WIDE.weights / 8 + WIDE.inputs + WIDE.outputs)
-    # Then the arithmetic takes longer than the bytes.
-    assert bytes_after / 1e9 < WIDE.macs / 1e9
+    before = (WIDE.macs + moved(WIDE)) / 1e9 + 1e-6
     assert technique(WIDE, MACHINE, "weights alone") == pytest.approx(
-        (bytes_before / 1e9 + 1e-6) / (WIDE.macs / 1e9 + 1e-6)
+        before / (before - 7 / 8 * 4 * WIDE.weights / 1e9)
     )
-    assert technique(CONV, MACHINE, "weights alone") == pytest.approx(1.0)
+    assert technique(CONV, MACHINE, "weights alone") == pytest.approx(1.0, abs=0.02)
 
 
 def test_half_of_the_channels_is_a_quarter_of_the_arithmetic_unless_kernels_are_wide() -> None:
@@ -63,7 +64,7 @@ def test_half_of_the_channels_is_a_quarter_of_the_arithmetic_unless_kernels_are_
     assert won
     assert 3.9 < won < 4.0
     narrow = replace(CONV, channels=(16, 16), weights=9 * 256, macs=9 * 256 * 256)
-    wide = replace(MACHINE, kernel_width=16)  # 8 channels take as long as 16
+    wide = replace(MACHINE, kernel_width=16, bandwidth=1e12)  # 8 channels take as long as 16
     assert technique(narrow, wide, "half") == pytest.approx(1.0, abs=0.05)
 
 
@@ -74,7 +75,7 @@ def test_what_a_device_has_no_kernels_for_wins_nothing_and_that_is_said() -> Non
         assert "machine has no" in found[words].reason
     free = technique(CONV, replace(MACHINE, sparse=("free",)), "zeros")
     assert free
-    assert 9 < free < 10
+    assert 8.8 < free < 10
     half = technique(CONV, replace(MACHINE, sparse=("2:4",)), "zeros")
     assert half
     assert 1.9 < half < 2.0
@@ -112,7 +113,6 @@ def test_energy_is_of_the_arithmetic_and_the_bytes() -> None:
     assert outcomes(MACHINE, CONV)["energy"] == "unknown"
     known = replace(MACHINE, energy={"fp32": 1e-11, "int8": 1e-12, "byte": 1e-10})
     (one,) = bounds((CONV,), known)
-    moved = 4 * (CONV.weights + CONV.inputs + CONV.outputs)
-    assert one.joules == pytest.approx(CONV.macs * 1e-11 + moved * 1e-10)
+    assert one.joules == pytest.approx(CONV.macs * 1e-11 + moved(CONV) * 1e-10)
     (less,) = bounds((replace(CONV, weight_bits=8, activation_bits=8),), known)
-    assert less.joules == pytest.approx(CONV.macs * 1e-12 + moved / 4 * 1e-10)
+    assert less.joules == pytest.approx(CONV.macs * 1e-12 + moved(CONV) / 4 * 1e-10)

@@ -53,9 +53,9 @@ class Kernel:
         return self.outputs * self._positions
 
     @property
-    def moved(self) -> int:
-        """Elements that come in and go out."""
-        return (self.inputs + self.outputs) * self._positions
+    def coded(self) -> int:
+        """Elements that a kernel of integers lays out before it multiplies, and rounds afterwards."""
+        return self.inputs * self._positions * self.size[0] * self.size[1] + self.values
 
     @property
     def _positions(self) -> int:

@@ -1,8 +1,9 @@
 """Seconds and bytes of a network on a device, estimated from its layers and the device's facts.
 
-A roofline (Williams, Waterman and Patterson, 2009) with two additions that small networks need:
-channels are padded to what the kernels work on at a time, and every executed node costs a fixed
-time. What comes out is an estimate, and whoever shows it must say so.
+A roofline (Williams, Waterman and Patterson, 2009) as small networks need it: channels are padded to what
+the kernels work on at a time, every executed node costs a fixed time, and computing and moving bytes add up,
+for the kernels of one call are too short to do both at once. What comes out is an estimate, and whoever
+shows it must say so.
 """
 
 from collections.abc import Iterable
@@ -46,21 +47,22 @@ def warm(layers: Iterable[Layer], device: Device) -> Device:
 
 
 def layer_seconds(layer: Layer, device: Device) -> float:
-    """Estimated seconds of one layer: the longer of computing and moving bytes, plus the fixed cost.
+    """Estimated seconds of one layer: computing, moving bytes, and the fixed cost.
 
     Operations that a runtime fuses or answers with a view cost nothing.
     """
     if layer.op.removesuffix("_") in FREE:
         return 0.0
-    return max(compute_seconds(layer, device), memory_seconds(layer, device)) + device.overhead
+    return compute_seconds(layer, device) + memory_seconds(layer, device) + device.overhead
 
 
 def compute_seconds(layer: Layer, device: Device) -> float:
     """Estimated seconds of a layer's multiply-accumulates, and where they are of integers of laying out what comes
-    in and rounding what goes out. Rates of depthwise kernels hold that already."""
+    in, once for each place of a kernel that reads it (im2col: Chellapilla et al., 2006), and rounding what goes
+    out. Rates of depthwise kernels hold that already."""
     seconds = padded_macs(layer, device.kernel_width) / _rate(layer, device)
     if device.coding and is_integer(layer, device) and not is_depthwise(layer):
-        seconds += (layer.inputs + layer.outputs) / device.coding
+        seconds += (_laid_out(layer) + layer.outputs) / device.coding
     return seconds
 
 
@@ -136,6 +138,12 @@ def _rate(layer: Layer, device: Device) -> float:
         if is_depthwise(layer)
         else rate
     )
+
+
+def _laid_out(layer: Layer) -> float:
+    """Values that a kernel of integers reads, each as often as it is used for other places."""
+    out = layer.channels[1]
+    return layer.macs / out * max(1, layer.groups) if layer.macs and out else layer.inputs
 
 
 def _padding(channels: int, width: int) -> float:

@@ -16,8 +16,9 @@ from netsuke.core.device import Device
 DOT_PRODUCT_GAIN, WIDENING_GAIN = 3.4, 1.5
 DOT_PRODUCT = frozenset({"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 # Fits onnxruntime 1.31 on forty architectures of the bench's zoo and on its ResNets.
-OVERHEAD, CALL = 2.5e-6, 7e-6
-CODING = 0.08
+OVERHEAD, CALL = 2e-6, 7e-6
+SHARED = 4
+CODING = 0.2
 """Values laid out and rounded for integers per FP32 product, so that one that computes faster rounds faster too."""
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -27,7 +28,7 @@ def local() -> Device:
     flags = cpu_flags()
     dot = sorted(flags & DOT_PRODUCT)
     gain = DOT_PRODUCT_GAIN if dot else WIDENING_GAIN
-    fp32, cache = _products_a_second(), cache_bytes()
+    fp32, cache = _products_a_second(), cache_bytes() // SHARED
     return Device(
         name="local",
         title=f"this machine ({platform.machine()}, {_cores()} cores)",
@@ -38,7 +39,7 @@ def local() -> Device:
         formats={"fp32": fp32, "int8": fp32 * gain},
         bandwidth=_copied_a_second(),
         cache=float(cache),
-        cache_bandwidth=read_a_second(cache // 4, 20),
+        cache_bandwidth=read_a_second(cache, 20),
         coding=fp32 * CODING,
         overhead=OVERHEAD,
         call=CALL,
@@ -55,8 +56,8 @@ def local() -> Device:
             + (f"for it has {', '.join(dot)}" if dot else "for it has no dot-product instruction"),
             "bandwidth": "a copy of 32 MB, timed",
             "coding": f"{CODING:g}× the FP32 rate: onnxruntime on x86; not measured on this machine",
-            "cache": "the largest that the system tells of",
-            "cache_bandwidth": "a matrix of a quarter of it times a vector, timed",
+            "cache": f"1/{SHARED} of the largest that the system tells of: others use it too",
+            "cache_bandwidth": "a matrix of its size times a vector, timed",
             "overhead": "fitted to onnxruntime on x86; not measured on this machine",
             "call": "onnxruntime on x86, called from Python; not measured on this machine",
         },
