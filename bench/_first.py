@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from netsuke.advisor.advice import Proposal
+    from netsuke.core.device import Device
     from netsuke.core.evidence import Evidence
     from netsuke.core.task import Task
     from netsuke.store import Run
@@ -70,8 +71,9 @@ class Tried:
 
 def first(bench: Bench) -> Figure:
     """Four networks, three limits each: advise, fit by the first recipe alone, look."""
+    here = _calibrated()
     found = [
-        _tried(bench, name, net, task, limit)
+        _tried(bench, here, f"{name}, {limit}", (net, task))
         for name, (net, task) in _workloads(bench).items()
         for limit in LIMITS
     ]
@@ -119,20 +121,31 @@ def _cifar(bench: Bench) -> Task:
     )  # fmt: skip
 
 
-def _tried(bench: Bench, name: str, net: nn.Module, task: Task, limit: str) -> Tried:
+def _calibrated() -> Device:
+    """This machine, as ``netsuke devices calibrate`` knows it."""
+    from netsuke.calibrate import calibrate
+    from netsuke.devices.local import local
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
+
+    return calibrate(local(), OnnxRuntime())[0]
+
+
+def _tried(bench: Bench, here: Device, name: str, what: tuple[nn.Module, Task]) -> Tried:
     import netsuke
     from netsuke.fitting import Options
 
-    shares = LIMITS[limit]
+    net, task = what
+    shares = LIMITS[name.partition(", ")[2]]
     needs = _needs(net, task)
     limits = {what: share if what == "drop" else share * needs[what] for what, share in shares.items()}  # fmt: skip
     budget = netsuke.Budget(**limits)
-    best = netsuke.advise(net, task, "local", budget).proposals[0]
+    best = netsuke.advise(net, task, here, budget).proposals[0]
     folder = Path(tempfile.mkdtemp(prefix="first-", dir=bench.folder("runs")))
     run = netsuke.fit(
-        net, task, budget=budget, recipe=best.recipe, options=Options(name=name, out=folder, fresh=True)
+        net, task, device=here, budget=budget, recipe=best.recipe,
+        options=Options(name=name, out=folder, fresh=True),
     )  # fmt: skip
-    found = Tried(f"{name}, {limit}", best, run)
+    found = Tried(name, best, run)
     said = ", ".join(f"{w} {found.measured[w]:.4g} ({best.figures[w]})" for w in (*GAINS, "drop"))
     say(f"  {found.goal}: {best.title}, {'met' if found.meets else 'MISSED'}; {said}")
     return found
