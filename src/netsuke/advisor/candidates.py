@@ -6,11 +6,12 @@ from typing import Any
 
 from netsuke.advisor import losses
 from netsuke.advisor.facts import Facts
+from netsuke.core.device import Device
 from netsuke.core.guess import Guess
 from netsuke.core.layer import Layer
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe, make_pass
-from netsuke.core.roofline import model_seconds
+from netsuke.core.roofline import layer_seconds, warm
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
 EPOCHS, STEPS, BATCH = (6, 15), 1_500, 128
@@ -140,16 +141,22 @@ def _carved(layer: Layer, left: float) -> Layer:
 
 
 def _share(facts: Facts, wanted: float) -> float:
-    """The share of the products at which this share of the time is left, found by halving."""
-    whole, low, high = model_seconds(facts.layers, facts.device), 0.0, 1.0
+    """The share of the products at which this share of the layers' time is left, found by halving."""
+    device = warm(facts.layers, facts.device)
+    whole, low, high = _layers_seconds(facts.layers, device), 0.0, 1.0
     for _ in range(12):
         middle = (low + high) / 2
         narrower = tuple(_carved(layer, middle) for layer in facts.layers)
-        if model_seconds(narrower, facts.device) <= wanted * whole:
+        if _layers_seconds(narrower, device) <= wanted * whole:
             low = middle
         else:
             high = middle
     return max(low, LEAST)
+
+
+def _layers_seconds(layers: tuple[Layer, ...], device: Device) -> float:
+    """Of the layers alone: what a call costs does not leave with channels, and is not asked for."""
+    return sum(layer_seconds(layer, device) for layer in layers)
 
 
 def _emptier(facts: Facts, numbers: Numbers) -> Candidate:
