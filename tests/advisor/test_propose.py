@@ -151,9 +151,9 @@ def test_on_this_machine_the_slowest_calls_of_the_original_say_how_slow_others_w
         budget = Budget(latency_p95=limit)
         return names(advised(replace(here, goal=replace(here.goal, budget=budget))))[0][0]
 
-    assert first(2.6 * alone.seconds) == "quantize.static"
-    # twice the median, and some headroom
-    assert first(2.4 * alone.seconds) == "prune.channels"
+    # as much later than the median as the original's, and some headroom
+    assert first(1.15 * alone.seconds + 1e-3) == "quantize.static"
+    assert first(1.05 * alone.seconds + 1e-3) == "prune.channels"
 
 
 def test_few_samples_are_seen_more_often() -> None:

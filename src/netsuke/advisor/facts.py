@@ -72,13 +72,13 @@ class Facts:
             return self.measured.get(what, self._seconds)
         return self.measured.get(what, self.needs[what])
 
-    @property
-    def tail(self) -> float:
-        """The 95th percentile of a call over its median, of the model as it came."""
+    def slow(self, median: float) -> float:
+        """The 95th percentile of calls with this median. What delays a call is not of the model's making: where
+        the model as it came was timed, its slow calls were later than the median by as many seconds."""
         measured = self.measured
         if "latency_p95" not in measured or "latency_p50" not in measured:
-            return P95_OVER_P50
-        return max(1.0, measured["latency_p95"] / measured["latency_p50"])
+            return median * P95_OVER_P50
+        return median + max(0.0, measured["latency_p95"] - measured["latency_p50"])
 
     def correction(self, what: str) -> float:
         """Measured over estimated, of the model as it came; 1 where it was not measured."""

@@ -25,9 +25,8 @@ SIZE, CARVED_SIZE = (0.93, 1.07), (0.7, 1.1)
 HERE, CARVED_HERE = (0.7, 1.4), (0.6, 1.5)
 """The same of a call on this machine, whose original was timed."""
 MEMORY, CARVED_MEMORY = (0.8, 1.25), (0.7, 1.3)
-HEADROOM = 1.25
-"""What a call on this machine must be expected to be under its limit by, so that the first recipe is likely to do:
-four of five estimates are off by less (figure 1 of ``bench advise``)."""
+HEADROOM = 1.1
+"""What a call on this machine must be expected to be under its limit by, so that the first recipe is likely to do."""
 WORK = (0.4, 2.5)
 STEP_SECONDS = 25.0
 """To export, time and judge a step of a small network."""
@@ -131,7 +130,7 @@ def _work(candidate: Candidate, facts: Facts, workshop: Device) -> Guess:
 def _misses(option: Proposal, facts: Facts) -> list[str]:
     """The limits this proposal is not expected to meet, in words."""
     limits, figures = facts.goal.budget.limits(), option.figures
-    slowest = figures["latency_p50"].value * facts.tail * HEADROOM
+    slowest = facts.slow(figures["latency_p50"].value * HEADROOM)
     if not facts.device.measured:
         # An estimate passes only when its whole range does; a measurement will speak for itself.
         slowest = figures["latency_p50"].high
