@@ -1,5 +1,6 @@
 """A device's rates as they are measured, and where they are kept."""
 
+import os
 from dataclasses import replace
 from functools import partial
 
@@ -60,6 +61,9 @@ def test_this_machine_keeps_its_rates(monkeypatch):
     assert again.measured
     assert again.formats == pytest.approx(measured.formats)
     assert again.session == measured.session > 1e6
+    assert again.storage_speed == pytest.approx(measured.storage_speed)
+    if hasattr(os, "posix_fadvise"):
+        assert again.storage_speed > 1e6
     assert again.depthwise["fp32"] > 1e8
     assert 1e-8 < again.overhead < 1e-4
     assert names()[0] == "local"

@@ -1,5 +1,6 @@
 """A device's rates, measured on the device itself: they count more than its datasheet's."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from netsuke.core.kernels import Kernel
 from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.runtime import Runtime
+from netsuke.devices import own_file
 from netsuke.devices.local import cache_bytes, local, read_a_second
 from netsuke.probes.memory import fresh
 
@@ -40,6 +42,7 @@ NODES, CALLS = 3, 2000
 """Nodes of the file that is called, and how often."""
 BITS = {"fp32": 32, "int8": 8}
 OUT_OF_CACHE = 1 << 28
+STORED = 1 << 26
 HELD = 0.75
 """Share of the fastest reading at which bytes are still taken to come from the cache."""
 ALIKE = 0.25
@@ -69,7 +72,9 @@ def calibrate(
     asked = [replace(k, bits=b) for b in BITS.values() for k in (*DENSE, *DEPTHWISE, *SMALLEST)]
     times = {kernel: _time(runtime, kernel) for kernel in watch.track(asked, "timing kernels")}
     readings: dict[str, Any] = _rates({k: t for k, t in times.items() if t}, runtime)
-    for measured in watch.track(_others(runtime, readings["overhead"]), "measuring the rest"):
+    for measured in watch.track(
+        _others(device.name, runtime, readings["overhead"]), "measuring the rest"
+    ):
         readings |= measured()
     found = {name: value for name, value in readings.items() if value}
     said = f"measured on it with {runtime.name}, one thread, {date.today().isoformat()}"
@@ -80,13 +85,14 @@ def calibrate(
     )  # fmt: skip
 
 
-def _others(runtime: Runtime, overhead: float) -> list[Callable[[], dict[str, float]]]:
+def _others(name: str, runtime: Runtime, overhead: float) -> list[Callable[[], dict[str, float]]]:
     """Each gives some facts; one that cannot be told is 0."""
     return [
         lambda: {"bandwidth": _copied(OUT_OF_CACHE)},
         _cached,
         lambda: {"call": _call(runtime, overhead)},
         lambda: {"session": _session(runtime)},
+        lambda: {"storage_speed": _stored_a_second(own_file(name).parent)},
     ]
 
 
@@ -174,6 +180,23 @@ def _copied(size: int, rounds: int = 4) -> float:
     source = np.ones(size, np.uint8)
     target = np.ones(size, np.uint8)
     return 2 * size / _usual(lambda: np.copyto(target, source), rounds)
+
+
+def _stored_a_second(folder: Path) -> float:
+    """Bytes read per second from the storage that holds the folder; 0 where the system cannot be told to forget
+    what it has just written (Linux can)."""
+    if not hasattr(os, "posix_fadvise"):
+        return 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        file.write(np.random.default_rng(0).bytes(STORED))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.seek(0)
+        start = time.perf_counter()
+        while file.read(1 << 20):
+            pass
+        return STORED / (time.perf_counter() - start)
 
 
 def _usual(work: Callable[[], object], rounds: int) -> float:

@@ -15,6 +15,7 @@ GROUP = "netsuke.devices"
 FOLDER = Path(__file__).parent
 RATES = (
     "formats", "coding", "depthwise", "bandwidth", "cache", "cache_bandwidth", "overhead", "call", "session",
+    "storage_speed",
 )  # fmt: skip
 """Facts that are measured, not read off."""
 
