@@ -1,6 +1,7 @@
 """The verbs on a real run: what they print, write, and exit with."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,19 @@ def test_advice_says_what_speaks_for_and_against_each_technique(netsuke: Callabl
     floor = netsuke("advise", TINY, "--latency", "1ns")
     assert floor.code == 2
     assert "cannot be met" in floor.err
+
+
+def test_what_advise_prints_at_its_end_fits_with_the_same_device_and_limits(
+    netsuke: Callable,
+) -> None:
+    said = netsuke("advise", TINY, "--device", "pi4", "--size", "10KB", "--out", "first.toml")
+    verb, *words = shlex.split(said.out.splitlines()[-1].partition("netsuke ")[2])
+    assert {"--device=pi4", "--size=10KB", "--recipe=first.toml"} <= set(words)
+    done = netsuke(verb, *words)
+    assert done.code == 0, done
+    record = json.loads(next(Path("runs").glob("*/report.json")).read_text(encoding="utf8"))
+    assert record["device"]["name"] == "pi4"
+    assert "proposals" not in record["advice"]
 
 
 def test_inspect_and_advise_speak_json(netsuke: Callable) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -120,7 +121,15 @@ def advise(
     else:
         print_advice(terminal, advice)
         if out is not None:
-            terminal.out.print(f"  {out}   netsuke fit {workload} --recipe {out}")
+            asked = {"device": device, "size": size, "latency": latency, "memory": memory,
+                     "energy": energy, "drop": drop, "recipe": out}  # fmt: skip
+            terminal.out.print(f"  {escape(f'{out}   {_fit_typed(workload, asked)}')}")
+
+
+def _fit_typed(workload: Path, asked: Mapping[str, object]) -> str:
+    """The command that fits with these options, those that were not given left out."""
+    words = [f"--{name}={value}" for name, value in asked.items() if value is not None]
+    return shlex.join(["netsuke", "fit", str(workload), *words])
 
 
 def fit(
