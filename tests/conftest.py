@@ -26,9 +26,10 @@ def short_measurements() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_own_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What was calibrated on the developer's machine is not the tests'."""
+def nothing_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was calibrated, and what teachers answered, on the developer's machine is not the tests'."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 class Said(NamedTuple):

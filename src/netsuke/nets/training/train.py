@@ -4,7 +4,7 @@ import copy
 import math
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,11 +18,11 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.nets.data import Inputs, batches
 from netsuke.nets.evaluation import evaluate, recalibrate
-from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
 from netsuke.nets.sparse.zeros import Zeros
 from netsuke.nets.training.losses import hard_loss, soft_loss
 from netsuke.nets.training.pace import Pace, laid_out, pace
+from netsuke.nets.training.teacher import Teacher
 from netsuke.nets.training.way import View, Way
 
 __all__ = ["TrainPlan", "Trained", "View", "Way", "evaluate", "recalibrate", "retrain", "train"]
@@ -93,10 +93,12 @@ def retrain(
     with _seeded(goal.seed):
         inputs = next(batches(goal.data.train, 2))[0]
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
-        run = _Run(clone(network), teacher, goal, plan, tempo, way or Way())
+        known = None if teacher is None else Teacher(teacher, tempo)
+        run = _Run(clone(network), known, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
-            if not run.epoch(epoch):
-                break
+            with known.epoch() if known else nullcontext():
+                if not run.epoch(epoch):
+                    break
         return run.result()
 
 
@@ -105,7 +107,7 @@ class _Run:
     """One training in progress."""
 
     network: GraphModule
-    teacher: GraphModule | None
+    teacher: Teacher | None
     goal: Goal
     plan: TrainPlan
     pace: Pace
@@ -117,8 +119,6 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
-        if self.teacher is not None:
-            self.teacher = self.pace.settle(clone(fold_batchnorm(self.teacher))).eval()
         self.hard = hard_loss(self.goal.data)
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
         self.optimizer = _optimizer(self.network, self.plan)
@@ -184,10 +184,7 @@ class _Run:
 
     def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
         """Add up the gradients of this step's views; False where a loss is not finite."""
-        theirs = None
-        if self.teacher is not None:
-            with torch.inference_mode(), self.pace.autocast():
-                theirs = _floats(self.teacher(*inputs))
+        theirs = None if self.teacher is None else self.teacher(inputs)
         views = self.way.each(self._steps)
         for view in views:
             view(self.network)
