@@ -164,5 +164,5 @@ def test_few_samples_are_seen_more_often() -> None:
         return int(next(iter(pruned.recipe)).settings()["epochs"])
 
     assert epochs(100) == 15
-    assert epochs(20_000) == 10
-    assert epochs(60_000) == 6
+    assert epochs(48_000) == 12
+    assert epochs(200_000) == 6

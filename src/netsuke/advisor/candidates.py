@@ -14,7 +14,7 @@ from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.roofline import layer_seconds, warm
 
 RATIOS = (0.3, 0.45, 0.6, 0.75)
-EPOCHS, STEPS, BATCH = (6, 15), 1_500, 128
+EPOCHS, STEPS, BATCH = (6, 15), 4_500, 128
 """Of retraining: the fewest and the most epochs, and how many steps of how many samples there should be."""
 LEAST = 0.02
 """Share of the products that is left at least."""

@@ -45,13 +45,14 @@ def propose(facts: Facts) -> Advice:
     names = frozenset(found.rule for found in fired)
     options = [_proposal(candidate, facts) for candidate in candidates(facts, names)]
     fitting = [o for o in options if not _misses(o, facts)]
-    # Where nothing is expected to fit, the estimates may still be wrong: try from the mildest.
-    first = options.index(fitting[0]) if fitting else 0
-    later = options[first:]
+    # Milder ones are not tried; where nothing is expected to fit, what comes nearest is tried first.
+    left = options[options.index(fitting[0]) :] if fitting else options
+    others = sorted((o for o in left if o not in fitting), key=lambda o: _excess(o, facts))
+    ordered = (*fitting, *others)
     return Advice(
-        proposals=(*[o for o in later if o in fitting], *[o for o in later if o not in fitting]),
-        reasons=tuple(_reasons(facts, options[first])),
-        ruled_out=tuple(_ruled_out(options, later, facts)),
+        proposals=ordered,
+        reasons=tuple(_reasons(facts, ordered[0])),
+        ruled_out=tuple(_ruled_out(options, left, facts)),
         findings=fired,
     )
 
@@ -129,19 +130,40 @@ def _work(candidate: Candidate, facts: Facts, workshop: Device) -> Guess:
 
 def _misses(option: Proposal, facts: Facts) -> list[str]:
     """The limits this proposal is not expected to meet, in words."""
-    limits, figures = facts.goal.budget.limits(), option.figures
+    limits, units, words = (
+        facts.goal.budget.limits(),
+        UNITS | {"drop": "pt"},
+        WORDS | {"drop": "quality"},
+    )
+    return [
+        f"{show(value, units[what])} expected for {words[what]}, {show(limits[what], units[what])} allowed"
+        for what, value in _expected(option, facts).items()
+        if value > limits.get(what, float("inf"))
+    ]
+
+
+def _excess(option: Proposal, facts: Facts) -> float:
+    """How many times over its limit the worst figure is expected to be."""
+    limits = facts.goal.budget.limits()
+    return max(
+        (v / max(limits[what], 1e-12) for what, v in _expected(option, facts).items() if what in limits),
+        default=0.0,
+    )  # fmt: skip
+
+
+def _expected(option: Proposal, facts: Facts) -> dict[str, float]:
+    """What is held against the limits, by their names."""
+    figures = option.figures
     slowest = facts.slow(figures["latency_p50"].value * HEADROOM)
     if not facts.device.measured:
         # An estimate passes only when its whole range does; a measurement will speak for itself.
         slowest = figures["latency_p50"].high
-    expected = {"size": option.size, "latency_p95": slowest, "memory": figures["memory"].value}
-    if "energy" in figures:
-        expected["energy"] = figures["energy"].value
-    return [
-        f"{show(value, UNITS[what])} expected for {WORDS[what]}, {show(limits[what], UNITS[what])} allowed"
-        for what, value in expected.items()
-        if value > limits.get(what, float("inf"))
-    ]
+    same = {
+        what: figures[what].value
+        for what in ("size", "memory", "energy", "drop")
+        if what in figures
+    }
+    return {"latency_p95": slowest} | same
 
 
 def _reasons(facts: Facts, chosen: Proposal) -> list[str]:
@@ -156,7 +178,7 @@ def _reasons(facts: Facts, chosen: Proposal) -> list[str]:
         reasons.append("the task has no training data, so only post-training methods are proposed")
     if misses := _misses(chosen, facts):
         reasons.append(
-            f"no proposal is expected to meet every limit ({'; '.join(misses)}); the best is kept"
+            f"no proposal is expected to meet every limit ({'; '.join(misses)}); the nearest is tried first"
         )
     return reasons
 

@@ -25,7 +25,7 @@ LOOKUPS = frozenset({"embedding", "embedding_bag", "gather", "index_select", "in
 # reaches half of a dense kernel's rate; MobileNets on a Cortex-A72 (see pi4.toml) fit a quarter. Only for
 # devices whose depthwise kernels were not measured.
 DEPTHWISE_SHARE = 0.3
-CODINGS = 2
+CODINGS, LAYOUTS = 2, 2
 # Dimensions this small (an image's colours) have kernels of their own and are not padded.
 NARROW = 4
 
@@ -33,9 +33,17 @@ NARROW = 4
 def model_seconds(layers: tuple[Layer, ...], device: Device) -> float:
     """Estimated seconds of one call of many, batch 1, one thread."""
     near = warm(layers, device)
-    # Floats are coded on the way in, and codes are decoded on the way out.
-    ends = CODINGS * device.overhead if any(is_integer(n, device) for n in layers) else 0.0
-    return device.call + ends + sum(layer_seconds(layer, near) for layer in layers)
+    return device.call + _ends(layers, device) + sum(layer_seconds(n, near) for n in layers)
+
+
+def _ends(layers: tuple[Layer, ...], device: Device) -> float:
+    """Floats are coded on the way in, and codes are decoded on the way out; kernels of integers want channels
+    innermost, so that pictures are laid out anew, and back."""
+    integers = [layer for layer in layers if is_integer(layer, device)]
+    if not integers:
+        return 0.0
+    pictures = any(layer.op.startswith("conv") for layer in integers)
+    return (CODINGS + LAYOUTS * pictures) * device.overhead
 
 
 def warm(layers: Iterable[Layer], device: Device) -> Device:
