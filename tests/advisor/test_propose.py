@@ -38,6 +38,25 @@ def test_a_limit_that_bits_do_not_reach_starts_with_pruning_and_says_what_was_ru
     assert any("INT8 after training" in words for words in advice.ruled_out)
 
 
+def test_where_nothing_is_expected_to_fit_the_nearest_is_tried_first_and_nothing_is_ruled_out() -> (
+    None
+):
+    advice = advised(limited(size=0.03 * SIZE))
+    assert "no proposal is expected to meet every limit" in advice.reasons[-1]
+    sizes = [proposal.size for proposal in advice.proposals]
+    assert sizes == sorted(sizes)
+    assert names(advice)[-1] == ("quantize.static",)
+    assert advice.ruled_out == ()
+
+
+def test_quality_that_is_expected_to_be_lost_counts_as_a_limit_does() -> None:
+    loose, tight = (advised(limited(size=0.08 * SIZE, drop=drop)) for drop in (0.05, 0.01))
+    assert "75 %" in loose.proposals[0].title
+    # a third over the size is nearer than twice over the quality
+    assert "60 %" in tight.proposals[0].title
+    assert "expected for the file" in tight.reasons[-1]
+
+
 def test_without_time_nothing_is_trained() -> None:
     assert names(advised(BASE, Use(hours=0.2))) == [("quantize.static",)]
 
