@@ -86,7 +86,8 @@ def _later(metric: "Metric") -> "Metric":
 
 
 def _source() -> str:
-    """The text of the training loop: an older loop's control is no control."""
+    """The text of the training: an older loop's control is no control."""
     from netsuke.nets.training import train
 
-    return hashlib.sha256(Path(train.__file__).read_bytes()).hexdigest()
+    files = sorted(Path(train.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.training.train import Optimizer, TrainPlan
+from netsuke.nets.training.plan import Optimizer, TrainPlan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,8 @@ class TrainingPass(Pass):
 
     epochs, lr, batch, weight_decay: of the training. optimizer: "sgd" with momentum, or "adamw", which
     transformers want, at a tenth of the rate or less. temperature, soft: how soft the teacher's answers
-    are, and their share of the loss, 0 for targets alone. limit: samples an epoch, 0 for all.
+    are, and their share of the loss, 0 for targets alone. attention: weight of where the teacher looks
+    (Zagoruyko and Komodakis, 2017; they take 1000), for networks that see pictures. limit: samples an epoch, 0 for all.
     """
 
     epochs: Annotated[int, Range(0, 1000)] = 6
@@ -22,6 +23,7 @@ class TrainingPass(Pass):
     optimizer: Optimizer = "sgd"
     temperature: Annotated[float, Range(0.1, 100)] = 4.0
     soft: Annotated[float, Range(0, 1)] = 0.9
+    attention: Annotated[float, Range(0, 1e6)] = 0.0
     weight_decay: Annotated[float, Range(0, 1)] = 5e-4
     limit: Annotated[int, Range(0, 1_000_000_000)] = 0
 
@@ -29,6 +31,6 @@ class TrainingPass(Pass):
         """The settings as the training loop takes them."""
         return TrainPlan(
             epochs=self.epochs, lr=self.lr, batch=self.batch, optimizer=self.optimizer,
-            temperature=self.temperature, soft=self.soft, weight_decay=self.weight_decay,
-            limit=self.limit or None,
+            temperature=self.temperature, soft=self.soft, attention=self.attention,
+            weight_decay=self.weight_decay, limit=self.limit or None,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from netsuke.core.goal import Goal
 from netsuke.core.task import Task, ready
 from netsuke.nets.capture import capture
 from netsuke.nets.training import teacher as home
+from netsuke.nets.training.attention import places
 from netsuke.nets.training.pace import Pace
 from netsuke.nets.training.teacher import Teacher, folder
 from netsuke.nets.training.train import TrainPlan, train
@@ -24,6 +25,19 @@ DEVICE = Device(
 )  # fmt: skip
 PLAN = TrainPlan(epochs=2, lr=0.1, batch=32, precision="float32")
 PLAIN = Pace(channels_last=False)
+
+
+class Pictures(nn.Module):
+    """Two sizes of picture, a norm before each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(6, 4, 3, padding=1), nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.n, self.m, self.out = nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.n(self.a(x)).relu()
+        return self.out(self.m(self.b(x)).relu().mean((2, 3)))
 
 
 def network(seed: int = 0, outputs: int = 4) -> GraphModule:
@@ -103,7 +117,7 @@ def test_a_damaged_file_is_removed_and_its_answers_computed_again(asked: list[in
 def test_answers_longer_than_their_questions_are_not_kept(asked: list[int]):
     wide = Teacher(network(outputs=64), PLAIN)
     with wide.epoch():
-        assert wide((torch.ones(4, 16),)).shape == (4, 64)
+        assert wide((torch.ones(4, 16),))[0].shape == (4, 64)
     assert files() == []
 
 
@@ -138,7 +152,20 @@ def test_several_outputs_come_back_in_their_order():
     net, x = capture(Two(), torch.randn(2, 16)).network, torch.randn(5, 16)
     one = Teacher(net, PLAIN)
     with one.epoch():
-        before = one((x,))
-    after = Teacher(net, PLAIN)((x,))
+        before, _ = one((x,))
+    after, _ = Teacher(net, PLAIN)((x,))
     assert [t.shape for t in after] == [(5, 2), (5, 3)]
+    assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
+
+
+def test_maps_of_attention_are_told_and_kept_with_the_answers(asked: list[int]):
+    net = capture(Pictures(), torch.randn(2, 6, 16, 16)).network
+    looks = places(net, net, (torch.randn(2, 6, 16, 16),))
+    x = torch.randn(4, 6, 16, 16)
+    one = Teacher(net, PLAIN, looks)
+    with one.epoch():
+        _, before = one((x,))
+    _, after = Teacher(net, PLAIN, looks)((x,))
+    assert sum(asked) == 4
+    assert [tuple(m.shape) for m in before] == [(4, 256), (4, 64)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))

@@ -22,6 +22,7 @@ from netsuke.core.files import beside
 from netsuke.nets.data import Inputs
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
+from netsuke.nets.training.attention import Maps, attended
 from netsuke.nets.training.pace import Pace
 
 ROOM = 1 << 30
@@ -38,25 +39,27 @@ def folder() -> Path:
 class Teacher:
     """A frozen network at the pace of the training. Its answers are floats of 32 bits.
 
-    They are kept where they take fewer bytes than the question, a class's scores for a picture; what a
-    language model says of every token would fill the disk, and is computed each time.
+    They are kept where they take a quarter of the question's bytes at most, a class's scores for a picture; what
+    a language model says of every token would fill the disk, and is computed each time. looks: nodes whose
+    maps of attention are told besides.
     """
 
-    def __init__(self, network: GraphModule, pace: Pace, shelf: Path | None = None) -> None:
+    def __init__(self, network: GraphModule, pace: Pace, looks: tuple[str, ...] = ()) -> None:
         self._network = pace.settle(clone(fold_batchnorm(network))).eval()
-        self._pace = pace
-        self._place = (shelf or folder()) / _mark(self._network, pace)
+        self._pace, self.looks = pace, looks
+        self._place = folder() / _mark(self._network, f"{pace} {looks}")
         self._known: dict[str, Callable[[], Answer]] = dict(_read(self._place))
         self._new: dict[str, Answer] = {}
 
-    def __call__(self, inputs: Inputs) -> Any:
-        """Its outputs, one tensor or a tuple, for inputs as the pace lays them."""
+    def __call__(self, inputs: Inputs) -> tuple[Any, Maps]:
+        """Its outputs, one tensor or a tuple, for inputs as the pace lays them; and its maps."""
         question = _hash(*inputs)
         known = self._known.get(question)
         answer = self._asked(inputs) if known is None else known()
-        if known is None and _bytes(answer) < _bytes(inputs):
+        if known is None and _bytes(answer) <= _bytes(inputs) / 4:
             self._new[question] = answer
-        return answer[0] if len(answer) == 1 else answer
+        outputs = answer[: len(answer) - len(self.looks)]
+        return outputs[0] if len(outputs) == 1 else outputs, answer[len(outputs) :]
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
@@ -73,15 +76,15 @@ class Teacher:
             self._new = {}
 
     def _asked(self, inputs: Inputs) -> Answer:
-        with torch.inference_mode(), self._pace.autocast():
-            found = self._network(*inputs)
+        with torch.no_grad(), self._pace.autocast():
+            found, maps = attended(self._network, inputs, self.looks)
         each = found if isinstance(found, tuple) else (found,)
-        return tuple(t.float() if t.is_floating_point() else t for t in each)
+        return tuple(t.float() if t.is_floating_point() else t for t in (*each, *maps))
 
 
-def _mark(network: GraphModule, pace: Pace) -> str:
-    """What the answers depend on: the network, the numbers it computes in, and who computes."""
-    said = f"{network.code} {pace} {torch.__version__} {torch.get_num_threads()}"
+def _mark(network: GraphModule, asked: str) -> str:
+    """What the answers depend on: the network, what is asked of it and how, and who computes."""
+    said = f"{network.code} {asked} {torch.__version__} {torch.get_num_threads()}"
     state = network.state_dict()
     return _hash(*(state[name] for name in sorted(state)), said=said)
 

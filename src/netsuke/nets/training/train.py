@@ -2,13 +2,11 @@
 
 import copy
 import math
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
@@ -18,41 +16,22 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.nets.data import Inputs, batches
 from netsuke.nets.evaluation import evaluate, recalibrate
+from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
+from netsuke.nets.seeded import seeded
 from netsuke.nets.sparse.zeros import Zeros
+from netsuke.nets.training.attention import apart, attended, places
+from netsuke.nets.training.descent import optimizer, share
 from netsuke.nets.training.losses import hard_loss, soft_loss
 from netsuke.nets.training.pace import Pace, laid_out, pace
+from netsuke.nets.training.plan import TrainPlan
 from netsuke.nets.training.teacher import Teacher
 from netsuke.nets.training.way import View, Way
 
 __all__ = ["TrainPlan", "Trained", "View", "Way", "evaluate", "recalibrate", "retrain", "train"]
 
-WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
-Optimizer = Literal["sgd", "adamw"]
 CLIP = 5.0
 """Largest norm of a step's gradient."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainPlan:
-    """How to train: a short warm-up, then cosine to zero.
-
-    lr: the highest learning rate. optimizer: SGD with Nesterov momentum 0.9, or AdamW (Loshchilov and
-    Hutter, 2019). temperature, soft: of distillation, and its share of the loss.
-    limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
-    has instructions for it (weights stay float32).
-    """
-
-    epochs: int = 3
-    lr: float = 0.02
-    batch: int = 128
-    optimizer: Optimizer = "sgd"
-    temperature: float = 4.0
-    soft: float = 0.9
-    weight_decay: float = 5e-4
-    limit: int | None = None
-    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -90,10 +69,14 @@ def retrain(
     """
     if goal.data.train is None:
         raise NetsukeError("train: the task has no training data")
-    with _seeded(goal.seed):
+    with seeded(goal.seed):
         inputs = next(batches(goal.data.train, 2))[0]
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
-        known = None if teacher is None else Teacher(teacher, tempo)
+        known = (
+            None
+            if teacher is None
+            else Teacher(teacher, tempo, _looks(network, teacher, plan, inputs))
+        )
         run = _Run(clone(network), known, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
             with known.epoch() if known else nullcontext():
@@ -121,7 +104,7 @@ class _Run:
         self.network = self.pace.settle(self.network).train()
         self.hard = hard_loss(self.goal.data)
         self.soft = soft_loss(self.goal.data, self.plan.temperature)
-        self.optimizer = _optimizer(self.network, self.plan)
+        self.optimizer = optimizer(self.network, self.plan)
         self.zeros = Zeros.of(self.network) if self.way.zeros is None else self.way.zeros
         self._samples = _samples(self.goal.data.train, self.plan)
         self._seen = self._steps = 0
@@ -169,7 +152,7 @@ class _Run:
             inputs = given if isinstance(given, tuple) else (given,)
         progress = self._progress()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.plan.lr * _share(progress)
+            group["lr"] = self.plan.lr * share(progress)
         self.way.before(self.network, progress)
         self.optimizer.zero_grad(set_to_none=True)
         if not self._backward(self.pace.lay(inputs), target):
@@ -195,15 +178,19 @@ class _Run:
         return True
 
     def _loss(self, inputs: Inputs, theirs: Any, target: Tensor | None) -> Tensor:
+        """theirs: the teacher's outputs and maps, None without one."""
+        looks = () if self.teacher is None else self.teacher.looks
         with self.pace.autocast():
-            mine = self.network(*inputs)
+            mine, maps = (
+                attended(self.network, inputs, looks) if looks else (self.network(*inputs), ())
+            )
         mine = _floats(mine)
         if theirs is None:
             return self.hard(mine, target)
-        soft = self.soft(mine, theirs) * self.plan.soft
-        return (
-            soft if self.plan.soft == 1 else soft + self.hard(mine, target) * (1 - self.plan.soft)
-        )
+        loss = self.soft(mine, theirs[0]) * self.plan.soft
+        if self.plan.soft < 1:
+            loss = loss + self.hard(mine, target) * (1 - self.plan.soft)
+        return loss + self.plan.attention * apart(maps, theirs[1]) if looks else loss
 
     def _progress(self) -> float:
         return self._seen / max(1, self._samples * self.plan.epochs)
@@ -228,24 +215,11 @@ class _Run:
         return min(scores) if data.metric.higher else max(scores)
 
 
-def _optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
-    """Biases and scales are not decayed."""
-    weights = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    kept = [g for g in groups if g["params"]]
-    if plan.optimizer == "adamw":
-        return torch.optim.AdamW(kept, lr=plan.lr)
-    return torch.optim.SGD(kept, lr=plan.lr, momentum=0.9, nesterov=True)
-
-
-def _share(progress: float) -> float:
-    """Share of the highest learning rate at this share of the training."""
-    if progress < WARM_UP:
-        return progress / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP))))
+def _looks(
+    network: GraphModule, teacher: GraphModule, plan: TrainPlan, inputs: Inputs
+) -> tuple[str, ...]:
+    """Where student and teacher are compared; nowhere unless the plan asks for it."""
+    return places(network, fold_batchnorm(teacher), inputs) if plan.attention else ()
 
 
 def _samples(stream: Stream | None, plan: TrainPlan) -> int:
@@ -258,21 +232,3 @@ def _floats(outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.is_floating_point() else outputs
     return tuple(_floats(o) for o in outputs)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Everything random (ours, and the task's augment) drawn from the seed; states put back."""
-    states: tuple[tuple[Callable[[Any], None], Any], ...] = (
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),
-        (torch.set_rng_state, torch.get_rng_state()),
-    )
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for restore, state in states:
-            restore(state)

@@ -1,0 +1,29 @@
+"""How to train."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Optimizer = Literal["sgd", "adamw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """How to train: a short warm-up, then cosine to zero.
+
+    lr: the highest learning rate. optimizer: SGD with Nesterov momentum 0.9, or AdamW (Loshchilov and
+    Hutter, 2019). temperature, soft: of distillation, and its share of the loss.
+    attention: weight of the distance of maps of attention, 0 for none; of pictures alone.
+    limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
+    has instructions for it (weights stay float32).
+    """
+
+    epochs: int = 3
+    lr: float = 0.02
+    batch: int = 128
+    optimizer: Optimizer = "sgd"
+    temperature: float = 4.0
+    soft: float = 0.9
+    attention: float = 0.0
+    weight_decay: float = 5e-4
+    limit: int | None = None
+    precision: str = "auto"
