@@ -31,7 +31,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-walk bench-quantize bench-prune
+bench: bench-walk bench-quantize bench-prune bench-advise
 
 bench-%: $(STAMP)
 	$(BIN)/python -m bench $*
