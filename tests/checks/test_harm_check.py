@@ -39,6 +39,13 @@ def test_a_good_step_passes_and_says_what_it_gained():
     assert "2.00× smaller" in verdict.reason
 
 
+def test_quality_that_is_better_than_before_is_won():
+    assert (
+        "1.00 pt of quality won against the original, 2.00 pt allowed"
+        in judge(step(drop=-0.01), Budget(drop="2 pt")).reason
+    )
+
+
 def test_more_quality_lost_than_allowed_is_harm():
     verdict = judge(step(drop=0.021), Budget(drop="2 pt"))
     assert verdict.outcome == "fail"

@@ -71,7 +71,8 @@ def _lost(drop: Evidence | None, budget: Budget) -> Finding:
         allowed += " where no limit is set"
     if drop is None:
         return Finding(None, "nothing is known of the quality it lost")
-    lost = f"{show(drop.value, 'pt').lstrip('+')} of quality lost against the original"
+    change = "won" if drop.value < 0 else "lost"
+    lost = f"{show(abs(drop.value), 'pt').lstrip('+')} of quality {change} against the original"
     return Finding(drop.value > limit, f"{lost}, {allowed}")
 
 
