@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
 from bench._harness import Bench, Claim, Figure, say
-from bench._setup import RESNET20, network
+from bench._setup import RESNET20, calibrated, network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,7 +69,7 @@ class Tried:
 
 def first(bench: Bench) -> Figure:
     """Four networks, three limits each: advise, fit by the first recipe alone, look."""
-    here = _calibrated()
+    here = calibrated()
     found = [
         _tried(bench, here, f"{name}, {limit}", (net, task))
         for name, (net, task) in _workloads(bench).items()
@@ -117,15 +117,6 @@ def _cifar(bench: Bench) -> Task:
         train=train.part(rows), calibrate=train.part(CALIBRATE)[0], validate=(x[:half], y[:half]),
         test=(x[half:], y[half:]), augment=augment,
     )  # fmt: skip
-
-
-def _calibrated() -> Device:
-    """This machine, as ``netsuke devices calibrate`` knows it."""
-    from netsuke.calibrate import calibrate
-    from netsuke.devices.local import local
-    from netsuke.runtimes.onnxruntime import OnnxRuntime
-
-    return calibrate(local(), OnnxRuntime())[0]
 
 
 def _tried(bench: Bench, here: Device, name: str, what: tuple[nn.Module, Task]) -> Tried:

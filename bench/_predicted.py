@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench._harness import Bench, Claim, Figure, say
-from bench._setup import RESNET20, RESNET56, network
+from bench._setup import RESNET20, RESNET56, calibrated, network
 from bench._timing import compare
 
 if TYPE_CHECKING:
@@ -97,17 +97,15 @@ def nets(bench: Bench) -> dict[str, Net]:
 
 def _rows(bench: Bench, name: str, net: Net) -> list[Row]:
     """Rates are measured right before what they predict: a shared machine is not as fast all the time."""
-    from netsuke.calibrate import calibrate
     from netsuke.core.footprint import file_bytes, memory_bytes
     from netsuke.core.roofline import model_seconds
     from netsuke.devices.local import local
     from netsuke.probes.memory import fresh
-    from netsuke.runtimes.onnxruntime import OnnxRuntime
 
     made = _artifacts(bench, name, net, local())
     files: dict[str, Path] = {how: artifact.path for how, artifact in made.items()}
     say(f"timing: {name}")
-    here, _ = calibrate(local(), OnnxRuntime())
+    here = calibrated()
     times = compare(files, "FP32", tuple(x[:1] for x in net.inputs), bench.count(10, 2))
     say("timed")
     rows = []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bench._resnet import ResNet
+    from netsuke.core.device import Device
     from netsuke.core.task import Task
     from netsuke.store import Run
 
@@ -51,6 +52,15 @@ def with_training(bench: Bench, rows: slice | None = None) -> Task:
     if bench.quick:
         rows = slice(rows.start, rows.start + 500)
     return replace(post_training(bench), train=load_train(bench).part(rows), augment=augment)
+
+
+def calibrated() -> Device:
+    """This machine, as ``netsuke devices calibrate`` knows it."""
+    from netsuke.calibrate import calibrate
+    from netsuke.devices.local import local
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
+
+    return calibrate(local(), OnnxRuntime())[0]
 
 
 def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") -> Run:

@@ -30,6 +30,8 @@ def places(student: GraphModule, teacher: GraphModule, example: Inputs) -> tuple
 
 def attended(network: GraphModule, inputs: Inputs, names: Sequence[str]) -> tuple[object, Maps]:
     """What the network gives, and the maps at these nodes: (batch, places), each of length 1."""
+    if not names:
+        return network(*inputs), ()
     run = _Attended(network, frozenset(names))
     return run.run(*inputs), tuple(run.maps)
 

@@ -181,9 +181,7 @@ class _Run:
         """theirs: the teacher's outputs and maps, None without one."""
         looks = () if self.teacher is None else self.teacher.looks
         with self.pace.autocast():
-            mine, maps = (
-                attended(self.network, inputs, looks) if looks else (self.network(*inputs), ())
-            )
+            mine, maps = attended(self.network, inputs, looks)
         mine = _floats(mine)
         if theirs is None:
             return self.hard(mine, target)
