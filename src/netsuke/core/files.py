@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 @contextmanager
@@ -27,6 +27,12 @@ def beside(path: Path) -> Iterator[Path]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def own_folder(kind: Literal["config", "cache"]) -> Path:
+    """The user's own folder for what netsuke keeps: in ``$XDG_CONFIG_HOME``, else in ``~/.config``; for
+    caches in ``$XDG_CACHE_HOME``, else in ``~/.cache`` (XDG Base Directory Specification)."""
+    return Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / f".{kind}") / "netsuke"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,12 +1,12 @@
 """Machines by name: the user's own file, a TOML file here, one given by its path, a plugin's entry point."""
 
-import os
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
+from netsuke.core.files import own_folder
 from netsuke.core.registry import nearest
 from netsuke.devices.file import read_device
 from netsuke.devices.local import local
@@ -48,10 +48,8 @@ def names() -> tuple[str, ...]:
 
 
 def own_file(name: str) -> Path:
-    """Where the user's own file of a device is: in ``netsuke/devices`` of ``$XDG_CONFIG_HOME``, else of
-    ``~/.config``."""
-    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(home) / "netsuke" / "devices" / f"{name}.toml"
+    """Where the user's own file of a device is: ``devices`` in the user's folder for settings."""
+    return own_folder("config") / "devices" / f"{name}.toml"
 
 
 def _own() -> set[str]:

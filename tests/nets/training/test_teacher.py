@@ -13,10 +13,11 @@ from netsuke.core.device import Device
 from netsuke.core.goal import Goal
 from netsuke.core.task import Task, ready
 from netsuke.nets.capture import capture
-from netsuke.nets.training import teacher as home
+from netsuke.nets.training import answers as home
+from netsuke.nets.training.answers import folder
 from netsuke.nets.training.attention import places
 from netsuke.nets.training.pace import Pace
-from netsuke.nets.training.teacher import Teacher, folder
+from netsuke.nets.training.teacher import Teacher
 from netsuke.nets.training.train import TrainPlan, train
 
 DEVICE = Device(
@@ -169,3 +170,35 @@ def test_maps_of_attention_are_told_and_kept_with_the_answers(asked: list[int]):
     assert sum(asked) == 4
     assert [tuple(m.shape) for m in before] == [(4, 256), (4, 64)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
+
+
+def test_a_disk_that_refuses_ends_no_training(tmp_path: Path) -> None:
+    shelf = folder()
+    shelf.parent.mkdir(parents=True)
+    shelf.write_text("a file where the folder should be")
+    with pytest.warns(UserWarning, match="answers are not kept in .*teachers"):
+        refused = train(network(1), network(), goal(), PLAN)
+    shelf.unlink()
+    assert torch.equal(weights(refused), weights(train(network(1), network(), goal(), PLAN)))
+
+
+def test_what_another_run_removed_meanwhile_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, asked: list[int]
+) -> None:
+    train(network(1), network(), goal(), PLAN)
+    usual = home.safe_open
+
+    def evicted(path: Path, framework: str) -> object:
+        path.unlink()
+        return usual(path, framework=framework)
+
+    monkeypatch.setattr(home, "safe_open", evicted)
+    train(network(1), network(), goal(), PLAN)
+    assert sum(asked) == 4 * 200
+
+
+def test_long_answers_are_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = Teacher(network(outputs=64), PLAIN)
+    wide((torch.ones(4, 16),))
+    monkeypatch.delattr("netsuke.nets.training.teacher._hash")
+    assert wide((torch.ones(4, 16),))[0].shape == (4, 64)

@@ -72,11 +72,11 @@ def retrain(
     with seeded(goal.seed):
         inputs = next(batches(goal.data.train, 2))[0]
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
-        known = (
-            None
-            if teacher is None
-            else Teacher(teacher, tempo, _looks(network, teacher, plan, inputs))
-        )
+        known = None
+        if teacher is not None:
+            folded = fold_batchnorm(teacher)
+            looks = places(network, folded, inputs) if plan.attention else ()
+            known = Teacher(folded, tempo, looks)
         run = _Run(clone(network), known, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
             with known.epoch() if known else nullcontext():
@@ -211,13 +211,6 @@ class _Run:
             view(self.network)
             scores.append(evaluate(self.network, data.validate, data.metric))
         return min(scores) if data.metric.higher else max(scores)
-
-
-def _looks(
-    network: GraphModule, teacher: GraphModule, plan: TrainPlan, inputs: Inputs
-) -> tuple[str, ...]:
-    """Where student and teacher are compared; nowhere unless the plan asks for it."""
-    return places(network, fold_batchnorm(teacher), inputs) if plan.attention else ()
 
 
 def _samples(stream: Stream | None, plan: TrainPlan) -> int:
