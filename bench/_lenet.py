@@ -136,7 +136,7 @@ def trained(bench: Bench, name: str, task: "Task") -> "nn.Module":
     if not kept.is_file():
         say(f"training {name}")
         goal, model = _captured(net, task)
-        made = retrain(model.network, None, goal, plan)
+        made = retrain(model.network, (), goal, plan)
         state = {n: p.detach().clone() for n, p in made.network.named_parameters()}
         draft = kept.with_suffix(".part")
         save_file(state, draft)

@@ -22,6 +22,12 @@ KINDS = {
     Pass: (
         "netsuke.passes",
         {
+            "distill.attention",
+            "distill.bornagain",
+            "distill.contrastive",
+            "distill.hints",
+            "distill.logits",
+            "distill.relational",
             "prune.channels",
             "prune.lowrank",
             "prune.weights",

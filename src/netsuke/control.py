@@ -31,7 +31,7 @@ def control(original: Model, training: Iterable[TrainPlan], goal: Goal) -> Model
     """The original after the same training: the same loop, data, teacher, seed and epochs."""
     network, training = original.network, tuple(training)
     for plan in training:
-        network = train(network, original.network, goal, plan)
+        network = train(network, (original.network,), goal, plan)
     epochs = sum(plan.epochs for plan in training)
     said = f"{epochs} epochs with the original as teacher, nothing removed"
     return original.then(network, Step(name="control", settings={}, summary=said))

@@ -131,9 +131,9 @@ class _Explaining:
     def _facts(self) -> "tuple[Facts, ...]":
         import torch
 
+        from netsuke.nets.distillation.losses import soft_loss
         from netsuke.nets.evaluation import some_batches
         from netsuke.nets.quantizers.diagnose import diagnose
-        from netsuke.nets.training.losses import soft_loss
 
         batches = [
             part

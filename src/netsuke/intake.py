@@ -37,21 +37,14 @@ def take_model(given: "nn.Module | Model | str | Path", splits: Splits | None, n
 
     Raises NetsukeError where it does not trace, does not load, or refuses the data.
     """
-    from netsuke.nets.capture import capture
     from netsuke.nets.data import check
-    from netsuke.nets.onnx_in import from_onnx
+    from netsuke.nets.given import captured
 
     if isinstance(given, Model):
         return given
-    if isinstance(given, str | Path):
-        path = Path(given)
-        if path.suffix != ".onnx":
-            raise NetsukeError(f"{path}: a model file must be .onnx; build others in a workload")
-        model = from_onnx(path)
-    else:
-        if splits is None:
-            raise NetsukeError("a module needs data beside it: its first batch shows the input")
-        model = capture(given, example_of(splits), name)
+    if not isinstance(given, str | Path) and splits is None:
+        raise NetsukeError("a module needs data beside it: its first batch shows the input")
+    model = captured(given, () if splits is None else example_of(splits), name)
     if splits is not None:
         check(model, splits)
     return model

@@ -19,7 +19,9 @@ class Task:
     batches; calibrate: inputs alone will do. Several inputs are a tuple of arrays. metric: a name
     ("accuracy", "top5", "f1", "mae", "rmse", "auc") or a function ``(outputs, targets) -> float``,
     higher is better. loss: None takes the metric's own; or a torch function ``(output, target)``.
-    augment: a function of one batch of torch inputs, called on training batches only.
+    augment: a function of one batch of torch inputs, called on training batches only. teachers: what
+    distillation imitates instead of the network itself; student: an architecture of one's own that it
+    trains. Both are modules or ``.onnx`` files, and take the network's inputs.
 
     Every choice is made on ``validate``; ``test`` is read once, for the final evidence.
     """
@@ -31,6 +33,8 @@ class Task:
     metric: str | Callable[..., float] | Metric = "accuracy"
     loss: Callable[..., Any] | None = None
     augment: Callable[..., Any] | None = None
+    teachers: tuple[Any, ...] = ()
+    student: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,8 @@ class Splits:
     loss: Callable[..., Any] | None = None
     augment: Callable[..., Any] | None = None
     notes: tuple[str, ...] = ()
+    teachers: tuple[Any, ...] = ()
+    student: Any = None
 
 
 def ready(task: Task, seed: int = 0) -> Splits:
@@ -73,5 +79,6 @@ def ready(task: Task, seed: int = 0) -> Splits:
         notes.append(f"calibrate: {len(calibrate)} samples of {source.field}")
     return Splits(
         train=train, calibrate=calibrate, validate=validate, test=test, metric=metric(task.metric),
-        loss=task.loss, augment=task.augment, notes=tuple(notes),
+        loss=task.loss, augment=task.augment, notes=tuple(notes), teachers=task.teachers,
+        student=task.student,
     )  # fmt: skip

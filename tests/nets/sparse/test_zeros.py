@@ -101,8 +101,8 @@ def test_what_is_cut_takes_its_zeros_along_and_the_rest_keeps_them():
 @pytest.mark.parametrize(
     "changed",
     [
-        lambda n: retrain(n, None, goal(), PLAN, LAST).network,
-        lambda n: retrain(n, n, goal(), PLAN, LAST).network,
+        lambda n: retrain(n, (), goal(), PLAN, LAST).network,
+        lambda n: retrain(n, (n,), goal(), PLAN, LAST).network,
         lambda n: recalibrate(n, goal().data.calibrate),
         fold_batchnorm,
     ],
@@ -117,13 +117,13 @@ def test_without_the_mechanism_training_would_revive_them(monkeypatch):
     """The test above can fail."""
     monkeypatch.setattr(Zeros, "hold", lambda *_: None)
     monkeypatch.setattr(Zeros, "silence", lambda *_: None)
-    after = Model(network=retrain(pruned().network, None, goal(), PLAN, LAST).network, example=pruned().example)  # fmt: skip
+    after = Model(network=retrain(pruned().network, (), goal(), PLAN, LAST).network, example=pruned().example)  # fmt: skip
     assert revived(pruned(), after) > 0
 
 
 def test_the_rest_learns_all_the_same():
     before = pruned().network
-    after = retrain(before, None, goal(), PLAN, LAST).network
+    after = retrain(before, (), goal(), PLAN, LAST).network
     for name, weight in before.named_parameters():
         alive = weight.detach() != 0
         assert not torch.equal(after.get_parameter(name)[alive], weight[alive])

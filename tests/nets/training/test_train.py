@@ -19,8 +19,8 @@ from netsuke.core.model import Model
 from netsuke.core.task import Task, ready
 from netsuke.nets.capture import capture
 from netsuke.nets.data import check, tensors
+from netsuke.nets.distillation.losses import hard_loss, soft_loss
 from netsuke.nets.graph import tensor_of
-from netsuke.nets.training.losses import hard_loss, soft_loss
 from netsuke.nets.training.train import TrainPlan, Way, evaluate, recalibrate, retrain, train
 
 DEVICE = Device(
@@ -54,7 +54,7 @@ def weights(network: nn.Module) -> Tensor:
 
 
 def test_training_learns_and_reports_every_epoch():
-    made = retrain(fresh().network, None, goal(), PLAN)
+    made = retrain(fresh().network, (), goal(), PLAN)
     assert len(made.scores) == 4
     assert made.scores[0] < 0.5 < 0.85 < made.scores[made.best]
     assert (
@@ -64,9 +64,9 @@ def test_training_learns_and_reports_every_epoch():
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another():
     model = captured("mlp")  # with dropout
-    one, two = (train(model.network, model.network, goal(3), PLAN) for _ in range(2))
+    one, two = (train(model.network, (model.network,), goal(3), PLAN) for _ in range(2))
     assert torch.equal(weights(one), weights(two))
-    assert not torch.equal(weights(one), weights(train(model.network, None, goal(4), PLAN)))
+    assert not torch.equal(weights(one), weights(train(model.network, (), goal(4), PLAN)))
 
 
 def test_randomness_outside_is_left_as_it_was():
@@ -76,22 +76,22 @@ def test_randomness_outside_is_left_as_it_was():
     expected = torch.rand(1), np.random.rand()
     torch.manual_seed(5)
     np.random.seed(5)
-    train(model.network, None, goal(), replace(PLAN, epochs=1))
+    train(model.network, (), goal(), replace(PLAN, epochs=1))
     assert (torch.rand(1), np.random.rand()) == expected
 
 
 def test_the_network_given_and_the_teacher_are_left_as_they_were():
     model = fresh()
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    train(model.network, model.network, goal(), replace(PLAN, epochs=1))
+    train(model.network, (model.network,), goal(), replace(PLAN, epochs=1))
     assert all(torch.equal(v, before[k]) for k, v in model.network.state_dict().items())
 
 
 def test_the_best_epoch_is_kept_not_the_last():
-    good = train(fresh().network, None, goal(), PLAN)
+    good = train(fresh().network, (), goal(), PLAN)
     # targets that teach nonsense: every epoch makes it worse
     wrong = goal(train=(classes()[0], (classes()[1] + 1) % 4))
-    made = retrain(good, None, wrong, PLAN)
+    made = retrain(good, (), wrong, PLAN)
     assert made.best == 0
     assert made.scores[-1] < made.scores[0]
     assert torch.equal(weights(made.network), weights(good))
@@ -100,7 +100,7 @@ def test_the_best_epoch_is_kept_not_the_last():
 def test_the_best_of_an_error_is_the_smallest():
     x, _ = classes()
     regress = goal(train=(x, x[:, :4]), validate=(x, x[:, :4]), test=None, metric="mae")
-    made = retrain(fresh().network, None, regress, replace(PLAN, lr=0.02))
+    made = retrain(fresh().network, (), regress, replace(PLAN, lr=0.02))
     assert made.scores[made.best] == min(made.scores) < made.scores[0] / 2
 
 
@@ -110,18 +110,18 @@ def test_a_loss_that_is_nan_ends_training_and_says_so():
         return F.cross_entropy(output, target) * (float("nan") if len(seen) > 30 else 1.0)
 
     seen: list[int] = []
-    made = retrain(fresh().network, None, goal(loss=loss), PLAN)
+    made = retrain(fresh().network, (), goal(loss=loss), PLAN)
     assert len(made.scores) == 3  # 13 steps an epoch: before, after the first, after the second
     assert torch.isfinite(weights(made.network)).all()
     assert made.notes[0].startswith("training stopped in epoch 3: the loss became NaN")
 
 
 def test_a_teacher_alone_can_teach():
-    teacher = train(fresh().network, None, goal(), PLAN)
+    teacher = train(fresh().network, (), goal(), PLAN)
     x, y = classes()
     shuffled = goal(train=(x, np.roll(y, 1)))
     torch.manual_seed(1)
-    taught = retrain(fresh().network, teacher, shuffled, replace(PLAN, soft=1.0))
+    taught = retrain(fresh().network, (teacher,), shuffled, replace(PLAN, soft=1.0))
     assert taught.scores[taught.best] > 0.8
 
 
@@ -146,7 +146,7 @@ def test_the_tasks_own_augment_and_limit_are_used():
         seen.append(len(x))
         return x + 0.01
 
-    train(fresh().network, None, goal(augment=augment), replace(PLAN, epochs=2, limit=96))
+    train(fresh().network, (), goal(augment=augment), replace(PLAN, epochs=2, limit=96))
     assert seen == [32, 32, 32] * 2
 
 
@@ -157,13 +157,13 @@ def test_progress_is_tracked():
         labels.append(label)
         yield from items
 
-    train(fresh().network, None, replace(goal(), track=track), replace(PLAN, epochs=2))
+    train(fresh().network, (), replace(goal(), track=track), replace(PLAN, epochs=2))
     assert labels == ["training, epoch 1 of 2", "training, epoch 2 of 2"]
 
 
 def test_training_without_data_is_refused():
     with pytest.raises(NetsukeError, match="no training data"):
-        train(fresh().network, None, goal(train=None), PLAN)
+        train(fresh().network, (), goal(train=None), PLAN)
 
 
 def test_bfloat16_and_pictures_train_as_well_and_come_back_as_they_were():
@@ -176,7 +176,7 @@ def test_bfloat16_and_pictures_train_as_well_and_come_back_as_they_were():
         train=(x.reshape(-1, 1, 4, 4), y), validate=(x.reshape(-1, 1, 4, 4), y), test=None
     )
     network = capture(net, torch.randn(2, 1, 4, 4)).network
-    made = retrain(network, network, pictures, TrainPlan(epochs=3, lr=0.1, batch=32, soft=0.1))
+    made = retrain(network, (network,), pictures, TrainPlan(epochs=3, lr=0.1, batch=32, soft=0.1))
     assert made.scores[made.best] > 0.85
     assert all(p.is_contiguous() and p.dtype == torch.float32 for p in made.network.parameters())
 
@@ -268,7 +268,7 @@ def test_good_data_passes_and_the_mode_stays():
 def test_each_step_is_announced_with_the_share_that_is_done():
     seen: list[float] = []
     way = Way(before=lambda network, progress: seen.append(progress))
-    retrain(fresh().network, None, goal(), PLAN, way)
+    retrain(fresh().network, (), goal(), PLAN, way)
     assert seen == sorted(seen)
     assert seen[-1] == 1
     assert len(seen) == 3 * 13
@@ -290,7 +290,7 @@ def test_views_are_trained_together_and_judged_by_their_mean():
             network.get_parameter("3.bias").fill_(sign)
 
     views = (plain, turned)
-    made = retrain(fresh().network, None, goal(), PLAN, Way(views=views, each=lambda n: views))
+    made = retrain(fresh().network, (), goal(), PLAN, Way(views=views, each=lambda n: views))
     assert calls[:4] == [1, 0, 0, 1]  # judged last to first, then trained first to last
     assert len(calls) == 2 * (4 + 3 * 13)
     assert len(made.scores) == 4

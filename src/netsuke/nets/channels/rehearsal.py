@@ -16,10 +16,10 @@ from netsuke.nets.channels.groups import Groups, Heads, Keep, groups
 from netsuke.nets.channels.surgery import silenced
 from netsuke.nets.costs import layers
 from netsuke.nets.data import Inputs, batches
+from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.evaluation import BatchStatistics
 from netsuke.nets.graph import clone, tensor_of
-from netsuke.nets.training.losses import soft_loss
-from netsuke.nets.training.pace import pace
+from netsuke.nets.pace import pace
 
 TEMPERATURE = 4.0
 WORK, MOST, LEAST = 1e10, 256, 16

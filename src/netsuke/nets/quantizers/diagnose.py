@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node, map_arg
 
 from netsuke.nets import graph
+from netsuke.nets.distillation.losses import Loss
 from netsuke.nets.quantizers.parts import Part, constant, parts, rounds
 from netsuke.nets.quantizers.quantizer import Quantizer, read
 from netsuke.nets.quantizers.roles import op
-from netsuke.nets.training.losses import Loss
 
 Inputs = tuple[Tensor, ...]
 DRAWN = 4096

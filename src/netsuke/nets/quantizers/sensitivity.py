@@ -12,12 +12,12 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
 from netsuke.core.scheme import Uniform
 from netsuke.nets import graph
+from netsuke.nets.distillation.losses import Loss
 from netsuke.nets.macs import macs
 from netsuke.nets.quantizers.calibrate import encode_weight
 from netsuke.nets.quantizers.place import place
 from netsuke.nets.quantizers.quantizer import BIAS_LIMIT, Encoding, quantize, quantizers
 from netsuke.nets.quantizers.roles import WEIGHTED, op
-from netsuke.nets.training.losses import Loss
 
 Inputs = tuple[Tensor, ...]
 

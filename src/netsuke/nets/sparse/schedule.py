@@ -94,8 +94,8 @@ class Job:
 
     def trained(self, network: GraphModule, way: Way | None = None, plan: TrainPlan | None = None) -> Trained:  # fmt: skip
         """The network trained with the original as teacher, unless all is to be learned from labels."""
-        teacher = self.network if self.plan.soft else None
-        return retrain(network, teacher, self.goal, plan or self.plan, way)
+        teachers = (self.network,) if self.plan.soft else ()
+        return retrain(network, teachers, self.goal, plan or self.plan, way)
 
 
 @dataclass(frozen=True)

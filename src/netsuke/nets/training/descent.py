@@ -1,8 +1,10 @@
 """How weights go down the gradient: the optimizer, and its rate over the training."""
 
 import math
+from collections.abc import Sequence
 
 import torch
+from torch import nn
 from torch.fx import GraphModule
 
 from netsuke.nets.training.plan import TrainPlan
@@ -11,9 +13,11 @@ WARM_UP = 0.05
 """Share of the steps in which the learning rate rises: pruned networks start with large gradients."""
 
 
-def optimizer(network: GraphModule, plan: TrainPlan) -> torch.optim.Optimizer:
-    """Biases and scales are not decayed."""
-    weights = [p for p in network.parameters() if p.requires_grad]
+def optimizer(
+    network: GraphModule, plan: TrainPlan, beside: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """Biases and scales are not decayed. beside: what is trained along, and thrown away."""
+    weights = [*(p for p in network.parameters() if p.requires_grad), *beside]
     groups = [
         {"params": [p for p in weights if p.ndim > 1], "weight_decay": plan.weight_decay},
         {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},

@@ -1,7 +1,10 @@
 """How to train."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from netsuke.nets.distillation.logits import Logits
+from netsuke.nets.distillation.method import Method
 
 Optimizer = Literal["sgd", "adamw"]
 
@@ -12,7 +15,7 @@ class TrainPlan:
 
     lr: the highest learning rate. optimizer: SGD with Nesterov momentum 0.9, or AdamW (Loshchilov and
     Hutter, 2019). temperature, soft: of distillation, and its share of the loss.
-    attention: weight of the distance of maps of attention, 0 for none; of pictures alone.
+    method, pairs: what is imitated beside outputs, and in which modules where shapes do not say it.
     limit: samples an epoch, None for all. precision: "auto" computes in bfloat16 where the processor
     has instructions for it (weights stay float32).
     """
@@ -23,7 +26,8 @@ class TrainPlan:
     optimizer: Optimizer = "sgd"
     temperature: float = 4.0
     soft: float = 0.9
-    attention: float = 0.0
+    method: Method = field(default_factory=Logits)
+    pairs: tuple[str, ...] = ()
     weight_decay: float = 5e-4
     limit: int | None = None
     precision: str = "auto"

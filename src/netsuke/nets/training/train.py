@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,17 +15,16 @@ from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.nets.data import Inputs, batches
+from netsuke.nets.distillation.imitation import Imitation
+from netsuke.nets.distillation.losses import hard_loss, soft_loss
+from netsuke.nets.distillation.teacher import Heard
 from netsuke.nets.evaluation import evaluate, recalibrate
-from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.graph import clone
+from netsuke.nets.pace import Pace, laid_out, pace
 from netsuke.nets.seeded import seeded
 from netsuke.nets.sparse.zeros import Zeros
-from netsuke.nets.training.attention import apart, attended, places
 from netsuke.nets.training.descent import optimizer, share
-from netsuke.nets.training.losses import hard_loss, soft_loss
-from netsuke.nets.training.pace import Pace, laid_out, pace
 from netsuke.nets.training.plan import TrainPlan
-from netsuke.nets.training.teacher import Teacher
 from netsuke.nets.training.way import View, Way
 
 __all__ = ["TrainPlan", "Trained", "View", "Way", "evaluate", "recalibrate", "retrain", "train"]
@@ -47,23 +46,23 @@ class Trained:
 
 
 def train(
-    network: GraphModule, teacher: GraphModule | None, goal: Goal, plan: TrainPlan
+    network: GraphModule, teachers: Sequence[GraphModule], goal: Goal, plan: TrainPlan
 ) -> GraphModule:
     """``retrain`` for who needs no more than the network."""
-    return retrain(network, teacher, goal, plan).network
+    return retrain(network, teachers, goal, plan).network
 
 
 def retrain(
     network: GraphModule,
-    teacher: GraphModule | None,
+    teachers: Sequence[GraphModule],
     goal: Goal,
     plan: TrainPlan,
     way: Way | None = None,
 ) -> Trained:
     """A trained copy of ``network``; the best epoch on ``goal.data.validate`` is kept.
 
-    teacher: its outputs are matched with weight ``plan.soft`` (Hinton et al., 2015); None trains on
-    targets alone. Weights that hold exact zeros keep them. Deterministic for ``goal.seed``. A loss
+    teachers: their outputs are matched with weight ``plan.soft`` (Hinton et al., 2015), and what
+    ``plan.method`` compares besides; without any, it trains on targets alone. Weights that hold exact zeros keep them. Deterministic for ``goal.seed``. A loss
     that is NaN or infinite ends training, and the best epoch so far is kept. Raises NetsukeError
     without training data, or where training ended before any epoch counted.
     """
@@ -73,10 +72,9 @@ def retrain(
         inputs = next(batches(goal.data.train, 2))[0]
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
         known = None
-        if teacher is not None:
-            folded = fold_batchnorm(teacher)
-            looks = places(network, folded, inputs) if plan.attention else ()
-            known = Teacher(folded, tempo, looks)
+        if teachers:
+            soft = soft_loss(goal.data, plan.temperature)
+            known = Imitation(network, teachers, plan.method, plan.pairs, (soft, tempo), inputs)
         run = _Run(clone(network), known, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
             with known.epoch() if known else nullcontext():
@@ -90,7 +88,7 @@ class _Run:
     """One training in progress."""
 
     network: GraphModule
-    teacher: Teacher | None
+    imitated: Imitation | None
     goal: Goal
     plan: TrainPlan
     pace: Pace
@@ -103,8 +101,9 @@ class _Run:
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
         self.hard = hard_loss(self.goal.data)
-        self.soft = soft_loss(self.goal.data, self.plan.temperature)
-        self.optimizer = optimizer(self.network, self.plan)
+        beside = self.imitated.parameters() if self.imitated else ()
+        self.optimizer = optimizer(self.network, self.plan, beside)
+        self._moving = (*self.network.parameters(), *beside)
         self.zeros = Zeros.of(self.network) if self.way.zeros is None else self.way.zeros
         self._samples = _samples(self.goal.data.train, self.plan)
         self._seen = self._steps = 0
@@ -159,7 +158,7 @@ class _Run:
             return False
         self.way.graded(self.network, progress)
         self.zeros.silence(self.network)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(self._moving, CLIP)
         self.optimizer.step()
         self.zeros.hold(self.network)
         self._steps += 1
@@ -167,28 +166,30 @@ class _Run:
 
     def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
         """Add up the gradients of this step's views; False where a loss is not finite."""
-        theirs = None if self.teacher is None else self.teacher(inputs)
+        heard = () if self.imitated is None else self.imitated.hear(inputs)
         views = self.way.each(self._steps)
         for view in views:
             view(self.network)
-            loss = self._loss(inputs, theirs, target) / len(views)
+            loss = self._loss(inputs, heard, target) / len(views)
             if not math.isfinite(loss.item()):
                 return False
             loss.backward()
         return True
 
-    def _loss(self, inputs: Inputs, theirs: Any, target: Tensor | None) -> Tensor:
-        """theirs: the teacher's outputs and maps, None without one."""
-        looks = () if self.teacher is None else self.teacher.looks
+    def _loss(self, inputs: Inputs, heard: Sequence[Heard], target: Tensor | None) -> Tensor:
+        """heard: what its teachers say of these inputs."""
+        if self.imitated is None:
+            with self.pace.autocast():
+                outputs = self.network(*inputs)
+            return self.hard(_floats(outputs), target)
         with self.pace.autocast():
-            mine, maps = attended(self.network, inputs, looks)
-        mine = _floats(mine)
-        if theirs is None:
-            return self.hard(mine, target)
-        loss = self.soft(mine, theirs[0]) * self.plan.soft
+            outputs, told = self.imitated.look(self.network, inputs)
+        mine = _floats(outputs)
+        loss = self.imitated.soft(mine, heard) * self.plan.soft
         if self.plan.soft < 1:
             loss = loss + self.hard(mine, target) * (1 - self.plan.soft)
-        return loss + self.plan.attention * apart(maps, theirs[1]) if looks else loss
+        inside = self.imitated.inside(told, heard, target)
+        return loss if inside is None else loss + inside
 
     def _progress(self) -> float:
         return self._seen / max(1, self._samples * self.plan.epochs)

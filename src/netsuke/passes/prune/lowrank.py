@@ -12,6 +12,7 @@ from torch.fx import GraphModule, Node
 from netsuke.core.goal import Clock, Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
+from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.evaluation import evaluating, some_batches
 from netsuke.nets.graph import clone
 from netsuke.nets.lowrank.forms import Form, Problem, errors, factors
@@ -19,7 +20,6 @@ from netsuke.nets.lowrank.split import bias_of, divisible, settle, split
 from netsuke.nets.moments import moments, weight_of
 from netsuke.nets.protect import check_named, is_named
 from netsuke.nets.samples import Calibration
-from netsuke.nets.training.losses import soft_loss
 from netsuke.passes.prune.mend import mended
 from netsuke.passes.prune.prices import Cost
 from netsuke.passes.prune.ranks import Market, Option, cheapest, most

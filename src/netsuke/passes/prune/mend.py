@@ -9,12 +9,12 @@ from torch.fx import GraphModule
 
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
+from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.evaluation import evaluating, some_batches
 from netsuke.nets.graph import op
 from netsuke.nets.moments import weighted
 from netsuke.nets.refit import refit
 from netsuke.nets.samples import Calibration
-from netsuke.nets.training.losses import soft_loss
 from netsuke.nets.training.train import recalibrate
 from netsuke.passes.prune.space import Plan, Space
 

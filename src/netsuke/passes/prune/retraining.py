@@ -6,11 +6,11 @@ from torch.fx import GraphModule
 
 from netsuke.core.goal import Goal
 from netsuke.nets.training.train import retrain
-from netsuke.passes.training import TrainingPass
+from netsuke.passes.training import RetrainingPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetrainedPass(TrainingPass):
+class RetrainedPass(RetrainingPass):
     """A pass that retrains what it cut, where there is training data."""
 
     def retrained(
@@ -21,7 +21,7 @@ class RetrainedPass(TrainingPass):
             return network, ("not retrained: the task has no training data",)
         if epochs == 0:
             return network, ()
-        trained = retrain(network, teacher, goal, replace(self.plan(), epochs=epochs))
+        trained = retrain(network, (teacher,), goal, replace(self.plan(), epochs=epochs))
         before, after = trained.scores[0], trained.scores[trained.best]
         said = (
             f"retrained {epochs} epochs with the original as teacher: {goal.data.metric.name} "

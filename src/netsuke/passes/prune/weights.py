@@ -21,11 +21,11 @@ from netsuke.nets.sparse.pattern import Pattern, parse
 from netsuke.nets.sparse.saliency import Saliency
 from netsuke.nets.sparse.schedule import Job, Rewind, Schedule, table
 from netsuke.passes.prune.sparse_wording import BUYS, changes, summary
-from netsuke.passes.training import TrainingPass
+from netsuke.passes.training import RetrainingPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights(TrainingPass):
+class Weights(RetrainingPass):
     """Make single weights zero, the least important first (Han et al., 2015), and keep them so.
 
     sparsity: the share of the prunable weights that leaves. pattern: "free", or n:m such as "2:4",

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
+from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.evaluation import evaluate
 from netsuke.nets.fold import fold_batchnorm
 from netsuke.nets.quantizers.allocate import Matrix, allocate
 from netsuke.nets.quantizers.sensitivity import Outputs, Rounded, Site, hessian_traces, sites
-from netsuke.nets.training.losses import soft_loss
 
 Sensitivity = Literal["divergence", "sqnr", "hessian", "metric"]
 FLOAT = 32

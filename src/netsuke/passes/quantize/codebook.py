@@ -18,14 +18,14 @@ from netsuke.nets.sparse.zeros import Zeros
 from netsuke.nets.training.train import retrain
 from netsuke.nets.training.way import Way
 from netsuke.passes.quantize.weights import weight_of
-from netsuke.passes.training import TrainingPass
+from netsuke.passes.training import RetrainingPass
 
 SMALL = 4
 """A weight gets a codebook where it has so many values to each level."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codebook(TrainingPass):
+class Codebook(RetrainingPass):
     """Cluster each weight by k-means and train what the clusters stand for (Han et al., 2016).
 
     Every value of a cluster moves by the cluster's gradient, biases and other parameters train as ever;
@@ -33,7 +33,7 @@ class Codebook(TrainingPass):
     ``quantize.weights``, keeps its clusters. It buys bytes of ``model.nsk``, not time. Without training
     data or epochs weights are clustered only.
 
-    bits: a cluster's number has. The rest: as in ``TrainingPass``.
+    bits: a cluster's number has. The rest: as in ``RetrainingPass``.
     """
 
     name: ClassVar[str] = "quantize.codebook"
@@ -68,8 +68,8 @@ class Codebook(TrainingPass):
         if goal.data.train is not None and self.epochs:
             plain = ties.loosened(coded)
             way = Way(ties.meet, graded=ties.gather, zeros=Zeros.of(plain))
-            teacher = model.network if self.soft else None
-            made = retrain(plain, teacher, goal, self.plan(), way)
+            teachers = (model.network,) if self.soft else ()
+            made = retrain(plain, teachers, goal, self.plan(), way)
             network = ties.coded(made.network, coded)
             before, after = made.scores[0], made.scores[made.best]
             line = (

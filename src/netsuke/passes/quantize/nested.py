@@ -115,7 +115,7 @@ class Nested(TrainedPass):
             self.steady(network, progress)
 
         way = Way(before=before, views=judged, each=partial(_sandwich, views))
-        return retrain(network, teacher if self.soft else None, goal, self.plan(), way)
+        return retrain(network, (teacher,) if self.soft else (), goal, self.plan(), way)
 
     def _scores(self, network: GraphModule, goal: Goal) -> list[str]:
         """What each width scores on the validation data."""

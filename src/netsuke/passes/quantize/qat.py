@@ -98,7 +98,7 @@ class Qat(TrainedPass):
 
     def _trained(self, network: GraphModule, teacher: GraphModule, goal: Goal) -> Trained:
         return retrain(
-            network, teacher if self.soft else None, goal, self.plan(), Way(before=self.steady)
+            network, (teacher,) if self.soft else (), goal, self.plan(), Way(before=self.steady)
         )
 
 

@@ -7,15 +7,15 @@ from torch.fx import GraphModule
 
 from netsuke.core.passes import Range
 from netsuke.nets.quantizers.qat import freeze
-from netsuke.passes.training import TrainingPass
+from netsuke.passes.training import RetrainingPass
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedPass(TrainingPass):
+class TrainedPass(RetrainingPass):
     """A pass that trains simulated integers.
 
     freeze: the share at the training's end in which step sizes stand still. samples: of the
-    calibration data, for the first step sizes. The rest: as in ``TrainingPass``.
+    calibration data, for the first step sizes. The rest: as in ``RetrainingPass``.
     """
 
     epochs: Annotated[int, Range(1, 1000)] = 5

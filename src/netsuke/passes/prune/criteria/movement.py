@@ -11,8 +11,8 @@ from netsuke.core.model import Model
 from netsuke.nets.channels.groups import Groups
 from netsuke.nets.channels.importance import Criterion, Scores, slopes, totals
 from netsuke.nets.data import batches
+from netsuke.nets.distillation.losses import hard_loss
 from netsuke.nets.graph import clone
-from netsuke.nets.training.losses import hard_loss
 
 BATCH, STEPS, RATE = 64, 40, 0.005
 

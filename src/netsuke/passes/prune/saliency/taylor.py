@@ -11,10 +11,10 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.data import batches
+from netsuke.nets.distillation.losses import hard_loss
 from netsuke.nets.graph import clone
 from netsuke.nets.sparse.layers import Layer
 from netsuke.nets.sparse.saliency import Saliency
-from netsuke.nets.training.losses import hard_loss
 
 BATCH, BATCHES = 64, 20
 

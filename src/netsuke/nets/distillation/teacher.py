@@ -8,6 +8,7 @@ of teacher and student alike; here they are alike from run to run).
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,31 +16,43 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from netsuke.nets.data import Inputs
+from netsuke.nets.distillation.answers import Answer, Answers
+from netsuke.nets.distillation.method import Method
+from netsuke.nets.distillation.values import Value, looked
 from netsuke.nets.graph import clone
-from netsuke.nets.training.answers import Answer, Answers
-from netsuke.nets.training.attention import Maps, attended
-from netsuke.nets.training.pace import Pace
+from netsuke.nets.pace import Pace
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a teacher says of a batch: its outputs, one tensor or a tuple, and what is told of its values."""
+
+    outputs: Any
+    told: tuple[Tensor, ...] = ()
 
 
 class Teacher:
     """A frozen network, its norms folded, at the pace of the training. Its answers are floats of 32 bits.
 
     They are kept where they take a quarter of the question's bytes at most, a class's scores for a picture; what
-    a language model says of every token would fill the disk, and is computed each time. looks: nodes whose
-    maps of attention are told besides.
+    a language model says of every token would fill the disk, and is computed each time. values: those of
+    which the method tells something besides.
     """
 
-    def __init__(self, network: GraphModule, pace: Pace, looks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, network: GraphModule, pace: Pace, method: Method, values: tuple[Value, ...] = ()
+    ) -> None:
         self._network = pace.settle(clone(network)).eval()
-        self._pace, self.looks = pace, looks
-        self._answers = Answers(_mark(self._network, f"{pace} {looks}"))
+        self._pace, self._method, self._values = pace, method, values
+        asked = f"{pace} {(type(method).told.__qualname__, values) if values else ''}"
+        self._answers = Answers(_mark(self._network, asked))
         self._short = True
 
-    def __call__(self, inputs: Inputs) -> tuple[Any, Maps]:
-        """Its outputs, one tensor or a tuple, for inputs as the pace lays them; and its maps."""
+    def __call__(self, inputs: Inputs) -> Heard:
+        """Of inputs as the pace lays them."""
         answer = self._remembered(inputs) if self._short else self._asked(inputs)
-        outputs = answer[: len(answer) - len(self.looks)]
-        return outputs[0] if len(outputs) == 1 else outputs, answer[len(outputs) :]
+        outputs = answer[: len(answer) - len(self._values)]
+        return Heard(outputs[0] if len(outputs) == 1 else outputs, answer[len(outputs) :])
 
     @contextmanager
     def epoch(self) -> Iterator[None]:
@@ -60,9 +73,9 @@ class Teacher:
 
     def _asked(self, inputs: Inputs) -> Answer:
         with torch.no_grad(), self._pace.autocast():
-            found, maps = attended(self._network, inputs, self.looks)
+            found, told = looked(self._network, inputs, self._values, self._method.told)
         each = found if isinstance(found, tuple) else (found,)
-        return tuple(t.float() if t.is_floating_point() else t for t in (*each, *maps))
+        return tuple(t.float() if t.is_floating_point() else t for t in (*each, *told))
 
 
 def _mark(network: GraphModule, asked: str) -> str:

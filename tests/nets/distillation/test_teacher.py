@@ -13,11 +13,12 @@ from netsuke.core.device import Device
 from netsuke.core.goal import Goal
 from netsuke.core.task import Task, ready
 from netsuke.nets.capture import capture
-from netsuke.nets.training import answers as home
-from netsuke.nets.training.answers import folder
-from netsuke.nets.training.attention import places
-from netsuke.nets.training.pace import Pace
-from netsuke.nets.training.teacher import Teacher
+from netsuke.nets.distillation import answers as home
+from netsuke.nets.distillation.answers import folder
+from netsuke.nets.distillation.attention import Attention
+from netsuke.nets.distillation.logits import Logits
+from netsuke.nets.distillation.teacher import Teacher
+from netsuke.nets.pace import Pace
 from netsuke.nets.training.train import TrainPlan, train
 
 DEVICE = Device(
@@ -26,6 +27,7 @@ DEVICE = Device(
 )  # fmt: skip
 PLAN = TrainPlan(epochs=2, lr=0.1, batch=32, precision="float32")
 PLAIN = Pace(channels_last=False)
+LOGITS = Logits()
 
 
 class Pictures(nn.Module):
@@ -80,50 +82,50 @@ def files() -> list[Path]:
 
 
 def test_the_same_training_asks_once_and_gives_the_same_network_bit_for_bit(asked: list[int]):
-    first = train(network(1), network(), goal(), PLAN)
+    first = train(network(1), (network(),), goal(), PLAN)
     assert sum(asked) == 2 * 200
     assert len(files()) == 2  # an epoch each
-    again = train(network(1), network(), goal(), PLAN)
+    again = train(network(1), (network(),), goal(), PLAN)
     assert sum(asked) == 2 * 200
     assert torch.equal(weights(first), weights(again))
 
 
 def test_another_student_of_the_same_teacher_asks_nothing_new(asked: list[int]):
-    train(network(1), network(), goal(), PLAN)
-    train(network(2), network(), goal(), replace(PLAN, lr=0.01, soft=0.5))
+    train(network(1), (network(),), goal(), PLAN)
+    train(network(2), (network(),), goal(), replace(PLAN, lr=0.01, soft=0.5))
     assert sum(asked) == 2 * 200
 
 
 def test_another_teacher_or_seed_or_pace_is_asked_anew(asked: list[int]):
-    train(network(1), network(), goal(), PLAN)
-    train(network(1), network(3), goal(), PLAN)
+    train(network(1), (network(),), goal(), PLAN)
+    train(network(1), (network(3),), goal(), PLAN)
     assert sum(asked) == 4 * 200
-    train(network(1), network(), replace(goal(), seed=1), PLAN)
+    train(network(1), (network(),), replace(goal(), seed=1), PLAN)
     assert sum(asked) == 6 * 200
     x = torch.ones(4, 16)
-    Teacher(network(), PLAIN)((x,))
-    Teacher(network(), replace(PLAIN, bfloat16=True))((x,))
+    Teacher(network(), PLAIN, LOGITS)((x,))
+    Teacher(network(), replace(PLAIN, bfloat16=True), LOGITS)((x,))
     assert sum(asked) == 6 * 200 + 8
 
 
 def test_a_damaged_file_is_removed_and_its_answers_computed_again(asked: list[int]):
-    first = train(network(1), network(), goal(), PLAN)
+    first = train(network(1), (network(),), goal(), PLAN)
     files()[0].write_bytes(files()[0].read_bytes()[:50])
-    again = train(network(1), network(), goal(), PLAN)
+    again = train(network(1), (network(),), goal(), PLAN)
     assert sum(asked) == 3 * 200
     assert torch.equal(weights(first), weights(again))
     assert len(files()) == 2
 
 
 def test_answers_longer_than_their_questions_are_not_kept(asked: list[int]):
-    wide = Teacher(network(outputs=64), PLAIN)
+    wide = Teacher(network(outputs=64), PLAIN, LOGITS)
     with wide.epoch():
-        assert wide((torch.ones(4, 16),))[0].shape == (4, 64)
+        assert wide((torch.ones(4, 16),)).outputs.shape == (4, 64)
     assert files() == []
 
 
 def test_what_an_interrupted_epoch_found_is_not_half_written():
-    one = Teacher(network(), PLAIN)
+    one = Teacher(network(), PLAIN, LOGITS)
     with pytest.raises(KeyboardInterrupt), one.epoch():
         one((torch.ones(4, 16),))
         raise KeyboardInterrupt
@@ -133,10 +135,10 @@ def test_what_an_interrupted_epoch_found_is_not_half_written():
 def test_the_oldest_answers_leave_when_there_is_no_more_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    train(network(1), network(), goal(), PLAN)
+    train(network(1), (network(),), goal(), PLAN)
     old = files()
     monkeypatch.setattr(home, "ROOM", sum(f.stat().st_size for f in old) + 100)
-    train(network(1), network(3), goal(), PLAN)
+    train(network(1), (network(3),), goal(), PLAN)
     assert len(files()) == 2
     assert not any(f.exists() for f in old)
 
@@ -151,24 +153,25 @@ def test_several_outputs_come_back_in_their_order():
             return self.a(x), self.b(x)
 
     net, x = capture(Two(), torch.randn(2, 16)).network, torch.randn(5, 16)
-    one = Teacher(net, PLAIN)
+    one = Teacher(net, PLAIN, LOGITS)
     with one.epoch():
-        before, _ = one((x,))
-    after, _ = Teacher(net, PLAIN)((x,))
+        before = one((x,)).outputs
+    after = Teacher(net, PLAIN, LOGITS)((x,)).outputs
     assert [t.shape for t in after] == [(5, 2), (5, 3)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
 
 
 def test_maps_of_attention_are_told_and_kept_with_the_answers(asked: list[int]):
     net = capture(Pictures(), torch.randn(2, 6, 16, 16)).network
-    looks = places(net, net, (torch.randn(2, 6, 16, 16),))
+    method = Attention()
+    values = tuple(v for _, v in method.pairs(net, net, (torch.randn(2, 6, 16, 16),)))
     x = torch.randn(4, 6, 16, 16)
-    one = Teacher(net, PLAIN, looks)
+    one = Teacher(net, PLAIN, method, values)
     with one.epoch():
-        _, before = one((x,))
-    _, after = Teacher(net, PLAIN, looks)((x,))
+        before = one((x,)).told
+    after = Teacher(net, PLAIN, method, values)((x,)).told
     assert sum(asked) == 4
-    assert [tuple(m.shape) for m in before] == [(4, 256), (4, 64)]
+    assert [tuple(m.shape) for m in before] == [(4, 1, 16, 16), (4, 1, 8, 8)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
 
 
@@ -177,15 +180,15 @@ def test_a_disk_that_refuses_ends_no_training(tmp_path: Path) -> None:
     shelf.parent.mkdir(parents=True)
     shelf.write_text("a file where the folder should be")
     with pytest.warns(UserWarning, match="answers are not kept in .*teachers"):
-        refused = train(network(1), network(), goal(), PLAN)
+        refused = train(network(1), (network(),), goal(), PLAN)
     shelf.unlink()
-    assert torch.equal(weights(refused), weights(train(network(1), network(), goal(), PLAN)))
+    assert torch.equal(weights(refused), weights(train(network(1), (network(),), goal(), PLAN)))
 
 
 def test_what_another_run_removed_meanwhile_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, asked: list[int]
 ) -> None:
-    train(network(1), network(), goal(), PLAN)
+    train(network(1), (network(),), goal(), PLAN)
     usual = home.safe_open
 
     def evicted(path: Path, framework: str) -> object:
@@ -193,12 +196,12 @@ def test_what_another_run_removed_meanwhile_is_passed_over(
         return usual(path, framework=framework)
 
     monkeypatch.setattr(home, "safe_open", evicted)
-    train(network(1), network(), goal(), PLAN)
+    train(network(1), (network(),), goal(), PLAN)
     assert sum(asked) == 4 * 200
 
 
 def test_long_answers_are_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = Teacher(network(outputs=64), PLAIN)
+    wide = Teacher(network(outputs=64), PLAIN, LOGITS)
     wide((torch.ones(4, 16),))
-    monkeypatch.delattr("netsuke.nets.training.teacher._hash")
-    assert wide((torch.ones(4, 16),))[0].shape == (4, 64)
+    monkeypatch.delattr("netsuke.nets.distillation.teacher._hash")
+    assert wide((torch.ones(4, 16),)).outputs.shape == (4, 64)

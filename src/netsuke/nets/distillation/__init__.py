@@ -1,0 +1,1 @@
+"""How a student imitates its teachers: a file a method."""

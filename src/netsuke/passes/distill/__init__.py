@@ -1,0 +1,1 @@
+"""A student learns from its teachers: a file a method."""

@@ -1,0 +1,79 @@
+"""What all distillation shares: who the student is, who its teachers are, and the training."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model, Step
+from netsuke.core.passes import Pass, Range
+from netsuke.nets.distillation.method import Method
+from netsuke.nets.quantizers.place import is_quantized
+from netsuke.nets.training.plan import TrainPlan
+from netsuke.nets.training.train import Trained, retrain
+from netsuke.passes.distill.students import Student, made, start_of, teachers_of
+from netsuke.passes.training import TrainingPass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill(TrainingPass):
+    """A pass that trains a student to answer as its teachers do (Hinton et al., 2015).
+
+    Teachers are those of the task (``Task(teachers=…)``), several count alike; without any, the network as
+    it came. student: a "narrow" copy of the network, the "same", or the task's "own" (``Task(student=…)``).
+    start: whether a copy keeps its "teacher"'s weights or is drawn "fresh". ratio, cost: what a narrow copy
+    has less, MACs, parameters, bytes or seconds; ratio = 0 takes what the budget's size and latency ask.
+    pairs: modules whose values are compared, as in "layer3=stage4", the student's first; by the shapes of what
+    is traced where none is named. The rest: as in ``TrainingPass``.
+    """
+
+    student: Student = "narrow"
+    start: Literal["teacher", "fresh"] = "teacher"
+    ratio: Annotated[float, Range(0, 0.95)] = 0.5
+    cost: Literal["seconds", "macs", "parameters", "bytes"] = "macs"
+    pairs: tuple[str, ...] = ()
+    epochs: Annotated[int, Range(0, 1000)] = 12
+
+    @abstractmethod
+    def method(self) -> Method: ...
+
+    def plan(self) -> TrainPlan:
+        return replace(super().plan(), pairs=self.pairs)
+
+    def refuse(self, model: Model, goal: Goal) -> str | None:
+        """Without training data, of quantized networks, and where the student would be its own teacher."""
+        if goal.data.train is None:
+            return "there is no training data to learn from"
+        if is_quantized(model.network):
+            return "its values are quantized already; distil before"
+        if self.student == "own" and goal.data.student is None:
+            return 'student = "own", and the task names none: Task(student=…)'
+        alone = not goal.data.teachers and self.start == "teacher"
+        if self.student == "same" and alone:
+            return 'the student would be its own teacher: take start = "fresh", or Task(teachers=…)'
+        return start_of(self, model, goal).refused
+
+    def apply(self, model: Model, goal: Goal) -> Model:
+        """Raises NetsukeError where a teacher does not answer like the student, takes other inputs, or has
+        nothing of one size with it to compare."""
+        teachers, names = teachers_of(model, goal)
+        student, said = made(self, model, goal)
+        trained = retrain(student.network, teachers, goal, self.plan())
+        notes = (*said, f"taught by {names}", *self._told(trained, goal), *trained.notes)
+        step = Step(
+            name=self.name, settings=self.settings(), summary=said[0], notes=notes,
+            table={"scores": list(trained.scores)},
+        )  # fmt: skip
+        return replace(student, name=model.name, lineage=model.lineage).then(trained.network, step)
+
+    def remedies(self) -> tuple[Pass, ...]:
+        """A student less narrow; then longer lessons."""
+        wider = (replace(self, ratio=round(self.ratio * 0.6, 3)),) if self.ratio else ()
+        return (*wider, replace(self, epochs=2 * self.epochs)) if self.epochs else wider
+
+    def _told(self, trained: Trained, goal: Goal) -> tuple[str, ...]:
+        before, after = trained.scores[0], trained.scores[trained.best]
+        return (
+            f"{self.epochs} epochs: {goal.data.metric.name} on validate {before:.4g} → {after:.4g}, "
+            f"best after epoch {trained.best}",
+        )
