@@ -21,6 +21,7 @@ ROWS = (
         "record",
         "intake",
         "training",
+        "lesson",
         "sparsifier",
         "workload",
         "layerwise",

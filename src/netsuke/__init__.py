@@ -18,6 +18,7 @@ _HOME = {
     "Verdict": "core.verdict",
     "advise": "flow",
     "convert": "training",
+    "distill": "lesson",
     "fit": "flow",
     "fit_each": "flow",
     "inspect": "flow",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from netsuke.flow import measure as measure
     from netsuke.flow import walk as walk
     from netsuke.intake import weights as weights
+    from netsuke.lesson import distill as distill
     from netsuke.sparsifier import sparsify as sparsify
     from netsuke.training import convert as convert
     from netsuke.training import prepare as prepare

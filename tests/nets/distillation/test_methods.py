@@ -16,7 +16,7 @@ from netsuke.devices.local import local
 from netsuke.nets.capture import capture
 from netsuke.nets.distillation.contrastive import Contrast, Contrastive
 from netsuke.nets.distillation.hints import Hints, Regressors
-from netsuke.nets.distillation.imitation import Imitation
+from netsuke.nets.distillation.imitation import Imitation, Manner
 from netsuke.nets.distillation.logits import Logits
 from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.distillation.method import Method, by_name, method
@@ -169,8 +169,11 @@ def test_values_of_other_sizes_are_compared_where_they_are_named() -> None:
 
 
 def imitation(student: GraphModule, *teachers: GraphModule, by: Method | None = None) -> Imitation:
-    how = soft_loss(goal().data, 4.0), Pace(channels_last=False)
-    return Imitation(student, teachers, by or Logits(), (), how, (X[:2],))
+    return Imitation(student, teachers, manner(by or Logits()), (X[:2],))
+
+
+def manner(by: Method) -> Manner:
+    return Manner(by, soft_loss(goal().data, 4.0), Pace(channels_last=False))
 
 
 def test_several_teachers_count_alike() -> None:
@@ -191,9 +194,8 @@ def test_a_teacher_who_answers_otherwise_is_refused() -> None:
 
 def test_nothing_to_compare_is_said() -> None:
     rows = capture(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), torch.randn(2, 4)).network  # fmt: skip
-    how = soft_loss(goal().data, 4.0), Pace(channels_last=False)
     with pytest.raises(NetsukeError, match="no values of one size"):
-        Imitation(rows, (rows,), METHODS["attention"](), (), how, (torch.randn(2, 4),))
+        Imitation(rows, (rows,), manner(METHODS["attention"]()), (torch.randn(2, 4),))
 
 
 def unlike(student: GraphModule, teacher: GraphModule) -> float:

@@ -16,8 +16,7 @@ from netsuke.nets.capture import capture
 from netsuke.nets.distillation import answers as home
 from netsuke.nets.distillation.answers import folder
 from netsuke.nets.distillation.attention import Attention
-from netsuke.nets.distillation.logits import Logits
-from netsuke.nets.distillation.teacher import Teacher
+from netsuke.nets.distillation.teacher import Listening, Teacher
 from netsuke.nets.pace import Pace
 from netsuke.nets.training.train import TrainPlan, train
 
@@ -27,7 +26,6 @@ DEVICE = Device(
 )  # fmt: skip
 PLAN = TrainPlan(epochs=2, lr=0.1, batch=32, precision="float32")
 PLAIN = Pace(channels_last=False)
-LOGITS = Logits()
 
 
 class Pictures(nn.Module):
@@ -103,8 +101,8 @@ def test_another_teacher_or_seed_or_pace_is_asked_anew(asked: list[int]):
     train(network(1), (network(),), replace(goal(), seed=1), PLAN)
     assert sum(asked) == 6 * 200
     x = torch.ones(4, 16)
-    Teacher(network(), PLAIN, LOGITS)((x,))
-    Teacher(network(), replace(PLAIN, bfloat16=True), LOGITS)((x,))
+    Teacher(network(), PLAIN)((x,))
+    Teacher(network(), replace(PLAIN, bfloat16=True))((x,))
     assert sum(asked) == 6 * 200 + 8
 
 
@@ -118,14 +116,14 @@ def test_a_damaged_file_is_removed_and_its_answers_computed_again(asked: list[in
 
 
 def test_answers_longer_than_their_questions_are_not_kept(asked: list[int]):
-    wide = Teacher(network(outputs=64), PLAIN, LOGITS)
+    wide = Teacher(network(outputs=64), PLAIN)
     with wide.epoch():
         assert wide((torch.ones(4, 16),)).outputs.shape == (4, 64)
     assert files() == []
 
 
 def test_what_an_interrupted_epoch_found_is_not_half_written():
-    one = Teacher(network(), PLAIN, LOGITS)
+    one = Teacher(network(), PLAIN)
     with pytest.raises(KeyboardInterrupt), one.epoch():
         one((torch.ones(4, 16),))
         raise KeyboardInterrupt
@@ -153,10 +151,10 @@ def test_several_outputs_come_back_in_their_order():
             return self.a(x), self.b(x)
 
     net, x = capture(Two(), torch.randn(2, 16)).network, torch.randn(5, 16)
-    one = Teacher(net, PLAIN, LOGITS)
+    one = Teacher(net, PLAIN)
     with one.epoch():
         before = one((x,)).outputs
-    after = Teacher(net, PLAIN, LOGITS)((x,)).outputs
+    after = Teacher(net, PLAIN)((x,)).outputs
     assert [t.shape for t in after] == [(5, 2), (5, 3)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
 
@@ -165,11 +163,12 @@ def test_maps_of_attention_are_told_and_kept_with_the_answers(asked: list[int]):
     net = capture(Pictures(), torch.randn(2, 6, 16, 16)).network
     method = Attention()
     values = tuple(v for _, v in method.pairs(net, net, (torch.randn(2, 6, 16, 16),)))
+    listening = Listening(values, method.told)
     x = torch.randn(4, 6, 16, 16)
-    one = Teacher(net, PLAIN, method, values)
+    one = Teacher(net, PLAIN, listening)
     with one.epoch():
         before = one((x,)).told
-    after = Teacher(net, PLAIN, method, values)((x,)).told
+    after = Teacher(net, PLAIN, listening)((x,)).told
     assert sum(asked) == 4
     assert [tuple(m.shape) for m in before] == [(4, 1, 16, 16), (4, 1, 8, 8)]
     assert all(torch.equal(b, a) for b, a in zip(before, after, strict=True))
@@ -201,7 +200,7 @@ def test_what_another_run_removed_meanwhile_is_passed_over(
 
 
 def test_long_answers_are_not_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    wide = Teacher(network(outputs=64), PLAIN, LOGITS)
+    wide = Teacher(network(outputs=64), PLAIN)
     wide((torch.ones(4, 16),))
     monkeypatch.delattr("netsuke.nets.distillation.teacher._hash")
     assert wide((torch.ones(4, 16),)).outputs.shape == (4, 64)

@@ -1,7 +1,7 @@
 """What training minimizes: the task's loss, and how far the student is from its teacher."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.task import Splits
 
 Loss = Callable[[Any, Any], Tensor]
+Answering = Literal["auto", "classes", "tokens", "values"]
 
 
 def hard_loss(splits: Splits) -> Loss:
@@ -20,22 +21,31 @@ def hard_loss(splits: Splits) -> Loss:
     return _cross_entropy if splits.metric.loss == "cross_entropy" else _squared
 
 
-def soft_loss(splits: Splits, temperature: float) -> Loss:
+def soft_loss(splits: Splits, temperature: float, answers: Answering = "auto") -> Loss:
     """Distance of outputs to the teacher's (Hinton et al., 2015).
 
-    Fractions of 1 (accuracy, F1, AUC) are of classes: T² times the KL divergence of softened
-    distributions. Everything else: squared error to the teacher's outputs.
+    answers: what outputs say: scores of "classes", which come right behind the samples; of "tokens", which
+    come last; or "values". By "auto" fractions of 1 (accuracy, F1, AUC) are of classes, all else of values.
     """
-    if splits.metric.unit != "%":
+    if answers == "auto":
+        answers = "classes" if splits.metric.unit == "%" else "values"
+    return distance(answers, temperature)
+
+
+def distance(answers: Answering, temperature: float) -> Loss:
+    """T² times the KL divergence of distributions softened by T, the temperature; of values the mean squared
+    difference."""
+    if answers == "values":
         return _squared
+    axis = 1 if answers == "classes" else -1
 
     def divergence(student: Any, teacher: Any) -> Tensor:
         student, teacher = _one(student), _one(teacher)
-        if student.ndim < 2 or student.shape[1] == 1:
+        if student.ndim < 2 or student.shape[axis] == 1:
             soft = torch.sigmoid(teacher / temperature)
             return F.binary_cross_entropy_with_logits(student / temperature, soft) * temperature**2
-        mine = F.log_softmax(student / temperature, 1).movedim(1, -1).flatten(0, -2)
-        theirs = F.log_softmax(teacher / temperature, 1).movedim(1, -1).flatten(0, -2)
+        mine = F.log_softmax(student / temperature, axis).movedim(axis, -1).flatten(0, -2)
+        theirs = F.log_softmax(teacher / temperature, axis).movedim(axis, -1).flatten(0, -2)
         return F.kl_div(mine, theirs, reduction="batchmean", log_target=True) * temperature**2
 
     return divergence

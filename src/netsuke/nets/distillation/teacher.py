@@ -6,7 +6,7 @@ of teacher and student alike; here they are alike from run to run).
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,7 @@ from torch.fx import GraphModule
 
 from netsuke.nets.data import Inputs
 from netsuke.nets.distillation.answers import Answer, Answers
-from netsuke.nets.distillation.method import Method
-from netsuke.nets.distillation.values import Value, looked
+from netsuke.nets.distillation.values import Told, Value, looked, pooled
 from netsuke.nets.graph import clone
 from netsuke.nets.pace import Pace
 
@@ -31,27 +30,43 @@ class Heard:
     told: tuple[Tensor, ...] = ()
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Which values of a teacher are told of, and what."""
+
+    values: tuple[Value, ...] = ()
+    told: Told = pooled
+
+    def __str__(self) -> str:
+        return f"{self.told.__qualname__} {self.values}" if self.values else ""
+
+
+NOTHING = Listening()
+
+
 class Teacher:
     """A frozen network, its norms folded, at the pace of the training. Its answers are floats of 32 bits.
 
     They are kept where they take a quarter of the question's bytes at most, a class's scores for a picture; what
-    a language model says of every token would fill the disk, and is computed each time. values: those of
-    which the method tells something besides.
+    a language model says of every token would fill the disk, and is computed each time.
     """
 
     def __init__(
-        self, network: GraphModule, pace: Pace, method: Method, values: tuple[Value, ...] = ()
+        self,
+        network: GraphModule,
+        pace: Pace,
+        listening: Listening = NOTHING,
+        answers: Callable[[str], Answers] = Answers,
     ) -> None:
         self._network = pace.settle(clone(network)).eval()
-        self._pace, self._method, self._values = pace, method, values
-        asked = f"{pace} {(type(method).told.__qualname__, values) if values else ''}"
-        self._answers = Answers(_mark(self._network, asked))
+        self._pace, self._listening = pace, listening
+        self._answers = answers(_mark(self._network, f"{pace} {listening}"))
         self._short = True
 
     def __call__(self, inputs: Inputs) -> Heard:
         """Of inputs as the pace lays them."""
         answer = self._remembered(inputs) if self._short else self._asked(inputs)
-        outputs = answer[: len(answer) - len(self._values)]
+        outputs = answer[: len(answer) - len(self._listening.values)]
         return Heard(outputs[0] if len(outputs) == 1 else outputs, answer[len(outputs) :])
 
     @contextmanager
@@ -73,7 +88,9 @@ class Teacher:
 
     def _asked(self, inputs: Inputs) -> Answer:
         with torch.no_grad(), self._pace.autocast():
-            found, told = looked(self._network, inputs, self._values, self._method.told)
+            found, told = looked(
+                self._network, inputs, self._listening.values, self._listening.told
+            )
         each = found if isinstance(found, tuple) else (found,)
         return tuple(t.float() if t.is_floating_point() else t for t in (*each, *told))
 

@@ -15,7 +15,7 @@ from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.nets.data import Inputs, batches
-from netsuke.nets.distillation.imitation import Imitation
+from netsuke.nets.distillation.imitation import Imitation, Manner
 from netsuke.nets.distillation.losses import hard_loss, soft_loss
 from netsuke.nets.distillation.teacher import Heard
 from netsuke.nets.evaluation import evaluate, recalibrate
@@ -73,8 +73,10 @@ def retrain(
         tempo = pace(network, inputs, bfloat16=plan.precision == "auto")
         known = None
         if teachers:
-            soft = soft_loss(goal.data, plan.temperature)
-            known = Imitation(network, teachers, plan.method, plan.pairs, (soft, tempo), inputs)
+            soft = soft_loss(goal.data, plan.temperature, plan.answers)
+            known = Imitation(
+                network, teachers, Manner(plan.method, soft, tempo, plan.pairs), inputs
+            )
         run = _Run(clone(network), known, goal, plan, tempo, way or Way())
         for epoch in range(plan.epochs):
             with known.epoch() if known else nullcontext():

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
+from netsuke.nets.distillation.losses import Answering
 from netsuke.nets.distillation.method import Method
 from netsuke.nets.quantizers.place import is_quantized
 from netsuke.nets.training.plan import TrainPlan
@@ -32,13 +33,14 @@ class Distill(TrainingPass):
     ratio: Annotated[float, Range(0, 0.95)] = 0.5
     cost: Literal["seconds", "macs", "parameters", "bytes"] = "macs"
     pairs: tuple[str, ...] = ()
+    answers: Answering = "auto"
     epochs: Annotated[int, Range(0, 1000)] = 12
 
     @abstractmethod
     def method(self) -> Method: ...
 
     def plan(self) -> TrainPlan:
-        return replace(super().plan(), pairs=self.pairs)
+        return replace(super().plan(), pairs=self.pairs, answers=self.answers)
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Without training data, of quantized networks, and where the student would be its own teacher."""
