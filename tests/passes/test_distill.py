@@ -173,20 +173,40 @@ def test_a_fit_by_a_recipe_with_a_student_of_ones_own(tmp_path: Path) -> None:
     task = replace(samples.task(), student=Small())
     recipe = read_recipe(
         '[[pass]]\nuse = "distill.hints"\nstudent = "own"\nepochs = 12\nlr = 0.1\nbatch = 32\n'
-        '[[pass]]\nuse = "quantize.static"\n'
+        'tune = 0.1\n[[pass]]\nuse = "quantize.static"\n'
     )
     run = netsuke.fit(
         samples.network(width=32, steps=80), task, budget=Budget(drop="60 pt"), recipe=recipe,
         options=options(tmp_path / "run"),
     )  # fmt: skip
     assert next(s["name"] for s in run.record["steps"]) == "distill.hints"
-    assert "distill.hints" in (tmp_path / "run" / "report.md").read_text("utf8")
+    told = (tmp_path / "run" / "report.md").read_text("utf8")
+    assert "distill.hints" in told
+    assert "## Temperature" in told
+    page = (tmp_path / "run" / "report.html").read_text("utf8")
+    assert "Accuracy over temperature" in page
 
 
 def options(out: Path):
     from netsuke.fitting import Options
 
     return Options(out=out)
+
+
+def test_temperature_and_share_are_tuned_and_told(model: Model, goal: Goal) -> None:
+    settings = {"ratio": 0.5, "epochs": 4, "batch": 16, "tune": 0.1}
+    step = make_pass("distill.logits", settings).apply(model, goal).lineage[-1]
+    trials = step.table["trials"]
+    asked, wider = sorted({t["parameters"] for t in trials})
+    by_temperature = [t for t in trials if t["soft"] == 0.9]
+    for size in (asked, wider):
+        found = [t["temperature"] for t in by_temperature if t["parameters"] == size]
+        assert found == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert sorted(t["soft"] for t in trials if t not in by_temperature) == [0.3, 0.6, 1.0]
+    said = next(note for note in step.notes if "rehearsals" in note)
+    best = max((t for t in trials if t["parameters"] == asked), key=lambda t: t["quality"])
+    chosen = next(t for t in trials if f"temperature {t['temperature']:g} and soft {t['soft']:g} " in said)  # fmt: skip
+    assert chosen["quality"] == pytest.approx(best["quality"], abs=0.05)
 
 
 def test_the_task_keeps_its_teachers() -> None:

@@ -1,19 +1,16 @@
 """Mixed precision in the report: what each layer suffers from few bits, what it got, and the curve of
 bytes against quality."""
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
-from netsuke.report.plot import ACCENT, INK, LINE, MUTED, PAPER, SALT, inline
+from netsuke.report.plot import ACCENT, INK, PAPER, graph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INCHES = (5.0, 3.0)
 SHADES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
 
 
@@ -62,33 +59,14 @@ def _bits(name: str, table: Mapping[str, Any], metric: Mapping[str, Any], drawn:
         measure=table["sensitivity"],
         head=("layer", "weights", "bits", *(f"at {_width(int(c))}" for c in choices)),
         rows=rows,
-        harms=_svg(lambda axes: _draw_harms(axes, table)) if drawn else "",
-        curve=_svg(lambda axes: _draw_curve(axes, table, metric)) if drawn and points else "",
+        harms=graph(lambda axes: _draw_harms(axes, table)) if drawn else "",
+        curve=graph(lambda axes: _draw_curve(axes, table, metric)) if drawn and points else "",
         curve_note=note,
     )
 
 
 def _width(bits: int) -> str:
     return "float" if bits == 32 else str(bits)
-
-
-def _svg(draw: Callable[["Axes"], None]) -> str:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NetsukeError('report: matplotlib is missing; pip install "netsuke[fit]"') from error
-    with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
-        figure = Figure(figsize=INCHES)
-        axes = figure.add_axes((0.12, 0.13, 0.86, 0.82))
-        draw(axes)
-        axes.grid(color=LINE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0, labelsize=9, labelcolor=MUTED, pad=6)
-        axes.spines[:].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return inline(buffer.getvalue())
 
 
 def _draw_harms(axes: "Axes", table: Mapping[str, Any]) -> None:

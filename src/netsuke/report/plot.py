@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ COLOURS = {
 INK, MUTED, LINE, ACCENT, PAPER, LIMIT = COLOURS
 Spot = tuple[float, float]
 SALT = "netsuke"
-INCHES = (5.0, 3.5)
+INCHES, LOW = (5.0, 3.5), (5.0, 3.0)
 ROOT = 'role="img" style="stroke-linejoin: round; stroke-linecap: butt"'
 HOLLOW = ("undone", "left")
 NEAR = 2.2
@@ -171,6 +172,29 @@ def _dot(axes: "Axes", point: Point, x: float, y: float) -> None:
     far = 13 if point.kind == "final" else 9
     shift: Any = {"xytext": (-far, 9), "textcoords": "offset points"}
     axes.annotate(point.name, (x, y), ha="right", color=colour, **shift, **text)
+
+
+def graph(draw: Callable[["Axes"], None]) -> str:
+    """Inline SVG of what ``draw`` puts on the axes, in the page's colours.
+
+    Raises NetsukeError where matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise NetsukeError('report: matplotlib is missing; pip install "netsuke[fit]"') from error
+    with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
+        figure = Figure(figsize=LOW)
+        axes = figure.add_axes((0.12, 0.13, 0.86, 0.82))
+        draw(axes)
+        axes.grid(color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0, labelsize=9, labelcolor=MUTED, pad=6)
+        axes.spines[:].set_visible(False)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return inline(buffer.getvalue())
 
 
 def inline(svg: str) -> str:

@@ -9,6 +9,7 @@ from netsuke.report.bits import chosen_bits
 from netsuke.report.explained import explained
 from netsuke.report.plot import labels, trade
 from netsuke.report.record import parse
+from netsuke.report.temperatures import temperatures
 from netsuke.report.view import view
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def html(
         plot=plot,
         axes=axes,
         bits=chosen_bits(record, drawn=True),
+        temperatures=temperatures(record, drawn=True),
         explained=explained(explanation),
     )
 
@@ -51,7 +53,10 @@ def markdown(
     env = _environment(autoescape=False, finalize=_plain)
     env.filters["fenced"] = _fenced
     return env.get_template("report.md").render(
-        view=seen, bits=chosen_bits(record, drawn=False), explained=explained(explanation)
+        view=seen,
+        bits=chosen_bits(record, drawn=False),
+        temperatures=temperatures(record, drawn=False),
+        explained=explained(explanation),
     )
 
 

@@ -4,6 +4,8 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+from torch.fx import GraphModule
+
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
@@ -13,6 +15,7 @@ from netsuke.nets.quantizers.place import is_quantized
 from netsuke.nets.training.plan import TrainPlan
 from netsuke.nets.training.train import Trained, retrain
 from netsuke.passes.distill.students import Student, made, start_of, teachers_of
+from netsuke.passes.distill.tune import Tuning, tuned
 from netsuke.passes.training import TrainingPass
 
 
@@ -34,6 +37,7 @@ class Distill(TrainingPass):
     cost: Literal["seconds", "macs", "parameters", "bytes"] = "macs"
     pairs: tuple[str, ...] = ()
     answers: Answering = "auto"
+    tune: Annotated[float, Range(0, 1)] = 0.0
     epochs: Annotated[int, Range(0, 1000)] = 12
 
     @abstractmethod
@@ -60,13 +64,27 @@ class Distill(TrainingPass):
         nothing of one size with it to compare."""
         teachers, names = teachers_of(model, goal)
         student, said = made(self, model, goal)
-        trained = retrain(student.network, teachers, goal, self.plan())
-        notes = (*said, f"taught by {names}", *self._told(trained, goal), *trained.notes)
+        tuning = self._tuned(model, student, teachers, goal)
+        trained = retrain(student.network, teachers, goal, tuning.plan)
+        chosen = (tuning.said(goal.data.metric.name),) if tuning.trials else ()
+        notes = (*said, f"taught by {names}", *chosen, *self._told(trained, goal), *trained.notes)
         step = Step(
             name=self.name, settings=self.settings(), summary=said[0], notes=notes,
-            table={"scores": list(trained.scores)},
+            table={"scores": list(trained.scores)} | (tuning.table() if tuning.trials else {}),
         )  # fmt: skip
         return replace(student, name=model.name, lineage=model.lineage).then(trained.network, step)
+
+    def _tuned(
+        self, model: Model, student: Model, teachers: tuple[GraphModule, ...], goal: Goal
+    ) -> Tuning:
+        """As set, or by rehearsals: of the student, and of a narrow one's wider sister, for the report."""
+        if not (self.tune and self.epochs):
+            return Tuning(self.plan(), ())
+        students = [student.network]
+        if self.student == "narrow" and self.ratio > 0.1:
+            wider = replace(self, ratio=self.ratio / 2)
+            students.append(made(wider, model, goal)[0].network)
+        return tuned(students, teachers, goal, self.plan(), self.tune)
 
     def remedies(self) -> tuple[Pass, ...]:
         """A student less narrow; then longer lessons."""
