@@ -54,9 +54,9 @@ def control(bench: Bench, run: "Run", task: "Task", net: Dense) -> Path:
     from netsuke.control import plans
 
     training = plans(run.record["steps"])
-    settings = [asdict(plan) for plan in training]
+    settings = [asdict(plan) | {"method": repr(plan.method)} for plan in training]
     key = json.dumps(
-        [net.name, settings, bench.quick, len(task.train[1]), _source()], sort_keys=True
+        [net.name, settings, bench.quick, len(task.train[1]), source()], sort_keys=True
     )
     kept = bench.folder("control") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.onnx"
     if not kept.is_file():
@@ -85,9 +85,11 @@ def _later(metric: "Metric") -> "Metric":
     return replace(metric, score=lambda *_: float(next(turn)), each=None, higher=True)
 
 
-def _source() -> str:
+def source() -> str:
     """The text of the training: an older loop's control is no control."""
-    from netsuke.nets.training import train
+    from netsuke.nets import distillation, training
 
-    files = sorted(Path(train.__file__).parent.glob("*.py"))
+    files = [
+        f for home in (training, distillation) for f in sorted(Path(home.__path__[0]).glob("*.py"))
+    ]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

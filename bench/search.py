@@ -1,0 +1,13 @@
+"""Distillation, architecture search and the study that joins all techniques.
+
+Accuracies are on all test samples, differences with the 95 % interval over the same samples and over seeds.
+"""
+
+from bench._harness import Bench, Figure
+
+
+def figure_1(bench: Bench) -> Figure:
+    """ResNet-20 from scratch, with and without ResNet-56 as its teacher."""
+    from bench._taught import taught
+
+    return taught(bench)
