@@ -87,3 +87,12 @@ def test_moments_are_those_of_the_rows_and_held_a_few_at_a_time(monkeypatch: pyt
     monkeypatch.setattr(moments, "LIMIT", 8)
     again = dict(moments.moments(model.network, layers, batches))
     assert all(torch.allclose(found[n], again[n]) for n in layers)
+
+
+def test_fitted_weights_can_be_trained_and_asked():
+    """Tensors made in inference mode can be neither: pruned weights could not be quantized."""
+    model, batches = chain()
+    fitted, _ = refit.refit(clone(model.network), model.network, {}, batches)
+    assert not any(t.is_inference() for t in (*fitted.parameters(), *fitted.buffers()))
+    fitted.train()(*batches[0]).sum().backward()
+    assert all(torch.isfinite(p).all() for p in fitted.parameters())

@@ -10,6 +10,7 @@ from netsuke.cli.carving import advise, fit, inspect
 from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
 from netsuke.cli.storing import pack, unpack
+from netsuke.cli.studying import study
 from netsuke.core.errors import NetsukeError
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (inspect, advise, fit, measure, judge, explain, report, pack, unpack)
+VERBS = (inspect, advise, fit, study, measure, judge, explain, report, pack, unpack)
 for verb in VERBS:
     app.command()(verb)
 app.command("list")(list_runs)

@@ -55,7 +55,8 @@ def refit(
                 twin = before[layer.name]
                 if _fit(layer, mine, theirs.values(twin), kept.get(layer.name), draw):
                     done.append(layer.name)
-    return fitted, tuple(done)
+    # What is made without gradients can never have any; a copy made out here can.
+    return clone(fitted), tuple(done)
 
 
 class _Walk:

@@ -46,15 +46,16 @@ def quantize_weight(network: GraphModule, reader: Node, scheme: Scheme) -> None:
     """Code a layer's weight (in place); the encoding comes off its values. Raises as
     ``quantize_weights`` does."""
     weight = _weight(reader)
-    values, name = graph.tensor_of(network, weight), str(weight.target)
-    assert values is not None
+    held, name = graph.tensor_of(network, weight), str(weight.target)
+    assert held is not None
+    values = held.detach()
     if not bool(torch.isfinite(values).all()):
         raise NetsukeError(f"{name}: the weight holds NaN or infinite values; mend the model")
     if scheme.group and values.dim() != 2:
         raise NetsukeError(f"{name}: {scheme} needs a matrix, this has {values.dim()} dimensions")
     if (
         scheme == Cast(kind="fp16")
-        and float(values.detach().abs().amax()) > torch.finfo(torch.float16).max
+        and float(values.abs().amax()) > torch.finfo(torch.float16).max
     ):
         raise NetsukeError(f"{name}: has values that fp16 cannot hold; take bf16")
     coded = _coded(network, weight, values, f"{reader.name}_weight", scheme)

@@ -1,0 +1,133 @@
+"""The verb that searches: ``study``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from netsuke.cli.carving import command_typed
+from netsuke.cli.options import (
+    EXIT,
+    AsJson,
+    Device,
+    Drop,
+    Energy,
+    Latency,
+    Memory,
+    OnnxFile,
+    Size,
+    budget_of,
+    print_json,
+    workload_of,
+)
+from netsuke.core.errors import NetsukeError
+from netsuke.core.quantity import show
+from netsuke.terminal import COLOURS, Terminal
+
+UNITS = {"size": "B", "stored": "B", "memory": "B", "latency": "s", "energy": "J", "drop": "pt"}
+
+
+def study(
+    workload: Annotated[
+        Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
+    ] = None,
+    trials: Annotated[int, typer.Option(help="In all, those of an interrupted study too.")] = 50,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="What is to be small: size, stored, latency, memory, energy, drop; several [default: size, latency, drop]."),
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="A TOML file with [[slot]] tables [default: post-training].")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, nsga2, nsga3 or random.")] = "tpe",
+    device: Device = None,
+    size: Size = None,
+    latency: Latency = None,
+    memory: Memory = None,
+    energy: Energy = None,
+    drop: Drop = None,
+    onnx: OnnxFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The study's folder [default: studies/NAME].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    pareto: Annotated[
+        Path | None, typer.Option(help="Choose from this study's front by the limits given, without new work.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Search recipes, ratios, bits and widths together, within hard limits. The same command goes on after a kill."""
+    limits = (size, latency, memory, energy, drop)
+    terminal = Terminal(quiet=as_json)
+    if pareto is not None:
+        _pick(pareto, limits, terminal, as_json)
+        return
+    if workload is None:
+        raise NetsukeError("study: give a workload, e.g. netsuke study examples/digits.py")
+    from netsuke.record import Origin
+    from netsuke.study.outcome import read_study
+    from netsuke.study.verb import POST_TRAINING, Plan
+    from netsuke.study.verb import study as search
+
+    given = workload_of(workload)
+    folder = out or Path("studies") / given.name
+    plan = Plan(
+        out=folder, trials=trials, objectives=tuple(objective or Plan.objectives), sampler=sampler,
+        space=POST_TRAINING if space is None else _text(space), seed=seed, observer=terminal,
+        origin=Origin(command=command_typed(), workload=str(workload), model=str(onnx or "")),
+    )  # fmt: skip
+    where = device or given.device or "local"
+    search(onnx or given.model, given.task, plan, device=where, budget=budget_of(given, *limits))
+    found = read_study(folder)
+    if as_json:
+        print_json(found)
+    else:
+        terminal.out.print(_table(found["front"], found["objectives"], folder))
+
+
+def _pick(folder: Path, limits: Any, terminal: Terminal, as_json: bool) -> None:
+    from netsuke.core.budget import KINDS, Budget
+    from netsuke.study.outcome import pick, read_study
+
+    found = read_study(folder)
+    names = ("size", "latency_p95", "memory", "energy", "drop")
+    assert set(names) <= set(KINDS)
+    budget = Budget(**dict(zip(names, limits, strict=True)))
+    picked = pick(found, budget)
+    if as_json:
+        print_json(picked)
+    else:
+        terminal.out.print(_table(picked, found["objectives"], folder))
+        terminal.out.print(f"  {folder / picked[0]['folder'] / 'model.onnx'}")
+    raise typer.Exit(EXIT[picked[0]["verdict"]["outcome"]])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf8")
+    except FileNotFoundError as error:
+        raise NetsukeError(f"{path}: no such file") from error
+
+
+def _table(rows: list[dict[str, Any]], objectives: list[str], folder: Path) -> Table:
+    """The front: what each trial came to on validation, and the verdict on the test data."""
+    table = Table(box=None, pad_edge=True, header_style="bold")
+    table.add_column("trial", justify="right")
+    for name in objectives:
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    table.add_column("recipe")
+    table.add_column("run")
+    for row in rows:
+        outcome = row["verdict"]["outcome"]
+        passes = [line[7:-1] for line in row["recipe"].splitlines() if line.startswith("use = ")]
+        table.add_row(
+            str(row["number"]),
+            *(show(row["values"][name], UNITS[name]) for name in objectives),
+            f"[{COLOURS[outcome]}]{outcome}[/]",
+            escape(" → ".join(passes) or "the original"),
+            escape(str(folder / row["folder"])),
+        )
+    return table

@@ -1,0 +1,1 @@
+"""Searches over recipes by walking, many times."""

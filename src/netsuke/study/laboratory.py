@@ -1,0 +1,91 @@
+"""Where a study tries recipes: the original measured once, what passes made kept, every trial measured alike."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from netsuke.clock import LiveClock, LiveKernels
+from netsuke.core.budget import Budget
+from netsuke.core.errors import NetsukeError
+from netsuke.core.evidence import Evidence, find
+from netsuke.core.recipe import Recipe
+from netsuke.study.prefixes import Prefixes
+from netsuke.workbench import STEP_PROBES, State, Workbench
+
+OBJECTIVES = {
+    "size": "bytes on disk", "stored": "bytes of the stored form", "latency": "seconds a call",
+    "memory": "peak bytes", "energy": "joules an inference", "drop": "points of quality lost",
+}  # fmt: skip
+"""What a study can make less, and in what it is said."""
+TOLERANCE = 0.01
+"""A limit on lost quality of less than a point is exceeded in parts of a point."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a trial came to. over: by how much, as a share, it is beyond its worst limit."""
+
+    state: State
+    values: dict[str, float]
+    over: float
+    working: float
+    measuring: float
+
+
+class Laboratory:
+    """Tries recipes on one model for one goal, on the validation samples."""
+
+    def __init__(
+        self, bench: Workbench, original: State, prefixes: Prefixes, objectives: Sequence[str]
+    ) -> None:
+        self.bench, self.original, self.prefixes = bench, original, prefixes
+        self.objectives = tuple(objectives)
+        self._kernels = LiveKernels(bench.runtime) if bench.goal.device.measured else None
+        limits = bench.goal.budget.limits()
+        more = {"memory"} & {*self.objectives, *limits}
+        self._probes = (*STEP_PROBES, *sorted(more))
+
+    def carve(self, recipe: Recipe) -> State:
+        """The exported model after the recipe. Raises RefusedError where a pass cannot help."""
+        clock = LiveClock(self.bench, self.original)
+        goal = replace(self.bench.goal, clock=clock, kernels=self._kernels)
+        return self.bench.state(self.prefixes.follow(self.original.model, recipe, goal))
+
+    def measure(self, recipe: Recipe) -> Result:
+        """Carve and measure. Raises as ``carve``, and NetsukeError where nothing can be measured."""
+        start = time.monotonic()
+        state = self.carve(recipe)
+        carved = time.monotonic()
+        validate = self.bench.goal.data.validate
+        found = self.bench.measure(state, self.original, validate, self._probes)
+        state = replace(state, evidence=found)
+        values = {name: self.value(name, found) for name in self.objectives}
+        over = exceeded(found, self.bench.goal.budget, self.bench.goal.device.name)
+        return Result(state, values, over, carved - start, time.monotonic() - carved)
+
+    def value(self, objective: str, found: tuple[Evidence, ...]) -> float:
+        """An objective's figure; the less the better."""
+        device = self.bench.goal.device.name
+        ratio = find(found, "speedup", device)
+        base = find(self.original.evidence, "latency_p50", device)
+        if objective == "latency" and ratio is not None and base is not None:
+            return base.value / ratio.value
+        name = "latency_p50" if objective == "latency" else objective
+        known = find(found, name, device) or find(found, name, "local")
+        if known is None and objective == "drop":
+            # The original itself is compared with nothing.
+            return 0.0
+        if known is None:
+            raise NetsukeError(f"study: nothing measures {objective} on {device}")
+        return known.value
+
+
+def exceeded(found: tuple[Evidence, ...], budget: Budget, device: str) -> float:
+    """By how much, as a share, the worst limit is exceeded; 0 or less within all of them."""
+    over = [0.0]
+    for name, limit in budget.limits().items():
+        known = find(found, name, device) or find(found, name, "local")
+        if known is not None:
+            beyond = known.value - limit
+            over.append(beyond / max(limit, TOLERANCE if name == "drop" else 1e-12))
+    return max(over)

@@ -1,0 +1,234 @@
+"""The search: recipes proposed by a sampler, tried in the laboratory, and remembered trial by trial."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.observer import Observer
+from netsuke.core.recipe import Recipe
+from netsuke.study.front import Found, front
+from netsuke.study.laboratory import Laboratory, Result
+from netsuke.study.prefixes import RefusedError
+from netsuke.study.space import Space, Span
+
+if TYPE_CHECKING:
+    import optuna
+
+TRIES = 2
+"""How often a recipe in which the process died is begun."""
+REPEATS = 50
+"""Proposals in a row that were tried before, after which there is nothing new to be had."""
+SAMPLERS = ("tpe", "nsga2", "nsga3", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched, and how. mark: of the model, its data and the goal: what makes two studies the same."""
+
+    space: Space
+    objectives: tuple[str, ...]
+    mark: str
+    sampler: str = "tpe"
+    seed: int = 0
+
+
+class Study:
+    """One study in its folder, on with what an earlier process left.
+
+    Raises NetsukeError where the folder holds a study of something else.
+    """
+
+    def __init__(self, folder: Path, search: Search) -> None:
+        self.folder, self._search = folder, search
+        folder.mkdir(parents=True, exist_ok=True)
+        self._study = _opened(folder / "journal.log", search)
+        self._begin_again()
+
+    @property
+    def found(self) -> tuple[Found, ...]:
+        """Every trial that ended well."""
+        done = [t for t in self._study.trials if t.state.name == "COMPLETE"]
+        return tuple(_found(t, self._search.objectives) for t in done)
+
+    @property
+    def count(self) -> int:
+        """Trials that are over, whatever came of them."""
+        return sum(
+            t.state.is_finished() and "again" not in t.user_attrs for t in self._study.trials
+        )
+
+    def front(self) -> tuple[Found, ...]:
+        """What no other trial within the limits beats."""
+        return front(self.found, self._search.objectives)
+
+    def start_from(self, recipes: Sequence[Recipe]) -> None:
+        """Try these first, as near as the space has them."""
+        for recipe in recipes:
+            choices = self._search.space.choices(recipe)
+            if choices is not None:
+                self._study.enqueue_trial(choices, skip_if_exists=True)
+
+    def run(self, laboratory: Laboratory, trials: int, observer: Observer) -> None:
+        """On until so many trials are over. A trial that fails is noted, and the study goes on."""
+        repeats = 0
+        while self.count < trials and repeats < REPEATS:
+            trial = self._study.ask()
+            recipe = self._search.space.recipe(_Asked(trial))
+            trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
+            known = self._known(trial.number, recipe)
+            if known is not None:
+                repeats += 1
+                trial.set_user_attr("again", known.number)
+                self._tell(trial, dict(known.values), known.over)
+                continue
+            repeats = 0
+            said = self._try(trial, recipe, laboratory)
+            observer.note(
+                f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
+            )
+        if self.count < trials:
+            observer.note(f"{self.count} recipes are all that was found in this space")
+
+    def _try(self, trial: "optuna.Trial", recipe: Recipe, laboratory: Laboratory) -> str:
+        """One recipe carved, measured and told of; what to say of it."""
+        start = time.monotonic()
+        title = " → ".join(p.name for p in recipe) or "nothing done"
+        try:
+            result = laboratory.measure(recipe)
+        except RefusedError as error:
+            return self._failed(trial, f"refused: {error}")
+        except (NetsukeError, MemoryError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return self._failed(trial, f"failed: {reason}")
+        trial.set_user_attr("place", laboratory.prefixes.place(recipe).name)
+        rest = time.monotonic() - start - result.working - result.measuring
+        trial.set_user_attr("seconds", {"working": result.working, "measuring": result.measuring, "rest": rest})  # fmt: skip
+        self._tell(trial, result.values, result.over)
+        return f"{title}: {_said(result)}"
+
+    def _tell(self, trial: "optuna.Trial", values: Mapping[str, float], over: float) -> None:
+        trial.set_user_attr("over", over)
+        trial.set_constraint("limits", over)
+        self._study.tell(trial, [values[name] for name in self._search.objectives])
+
+    def _failed(self, trial: "optuna.Trial", reason: str) -> str:
+        from optuna.trial import TrialState
+
+        trial.set_user_attr("reason", reason)
+        self._study.tell(trial, state=TrialState.FAIL)
+        return reason
+
+    def _known(self, number: int, recipe: Recipe) -> Found | None:
+        """An earlier trial of the same recipe."""
+        text = recipe.to_toml() if recipe.passes else ""
+        return next((f for f in self.found if f.recipe == text and f.number != number), None)
+
+    def _begin_again(self) -> None:
+        """Trials in which an earlier process died, unless it did so before."""
+        from optuna.trial import TrialState
+
+        for trial in self._study.trials:
+            if trial.state is not TrialState.RUNNING:
+                continue
+            tries = int(trial.user_attrs.get("tries", 1))
+            self._study.tell(trial.number, state=TrialState.FAIL)
+            if tries < TRIES:
+                self._study.enqueue_trial(trial.params, user_attrs={"tries": tries + 1})
+
+
+class _Asked:
+    """A sampler's choices, as a space asks for them."""
+
+    def __init__(self, trial: "optuna.Trial") -> None:
+        self._trial = trial
+
+    def one_of(self, name: str, options: tuple[Any, ...]) -> Any:
+        return self._trial.suggest_categorical(name, list(options))
+
+    def number(self, name: str, span: Span) -> float:
+        if span.whole:
+            return self._trial.suggest_int(name, int(span.low), int(span.high))
+        return self._trial.suggest_float(name, span.low, span.high)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else works on the study in this folder meanwhile. Raises NetsukeError where somebody does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise NetsukeError(
+                f"{folder}: another process works on this study; wait, or give another --out"
+            ) from error
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _opened(journal: Path, search: Search) -> "optuna.Study":
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name="netsuke",
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        sampler=_sampler(search),
+        directions=["minimize"] * len(search.objectives),
+        load_if_exists=True,
+    )
+    about = {"mark": search.mark, "objectives": list(search.objectives)}
+    known = study.user_attrs.get("about")
+    if known is not None and json.loads(known) != about:
+        raise NetsukeError(
+            f"{journal.parent}: holds a study of another model, goal, space or objectives; give another --out"
+        )
+    study.set_user_attr("about", json.dumps(about))
+    return study
+
+
+def _sampler(search: Search) -> "optuna.samplers.BaseSampler":
+    """Tree-structured Parzen estimators (Ozaki et al., 2020, for several objectives), NSGA-II (Deb et al., 2002),
+    NSGA-III (Deb and Jain, 2014), or chance."""
+    from optuna import samplers
+
+    made: dict[str, type[samplers.BaseSampler]] = {
+        "tpe": samplers.TPESampler,
+        "nsga2": samplers.NSGAIISampler,
+        "nsga3": samplers.NSGAIIISampler,
+        "random": samplers.RandomSampler,
+    }
+    if search.sampler not in made:
+        raise NetsukeError(f"study: sampler {search.sampler!r} is none of {', '.join(SAMPLERS)}")
+    return made[search.sampler](seed=search.seed)  # type: ignore[call-arg]
+
+
+def _found(trial: "optuna.trial.FrozenTrial", objectives: Sequence[str]) -> Found:
+    known = trial.user_attrs
+    values = dict(zip(objectives, trial.values, strict=True))
+    return Found(trial.number, known["recipe"], values, known["over"], known.get("place", ""))
+
+
+def _is_over(trial: "optuna.trial.FrozenTrial") -> bool:
+    known = trial.user_attrs
+    if trial.state.name == "FAIL":
+        return "reason" in known or int(known.get("tries", 1)) >= TRIES
+    return trial.state.name == "COMPLETE" and "again" not in known
+
+
+def _said(result: Result) -> str:
+    from netsuke.core.quantity import show
+
+    units = {"size": "B", "stored": "B", "memory": "B", "latency": "s", "energy": "J", "drop": "pt"}
+    each = ", ".join(f"{name} {show(value, units[name])}" for name, value in result.values.items())
+    return each if result.over <= 0 else f"{each}, beyond its limits"
