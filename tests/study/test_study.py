@@ -82,6 +82,16 @@ def test_it_leaves_a_front_of_exported_judged_runs(done: Path) -> None:
         assert all(e["what"] != "quality" or e["samples"] == 256 for e in one["evidence"])
 
 
+def test_the_page_shows_every_run_of_the_front(done: Path) -> None:
+    text = (done / "study.html").read_text("utf8")
+    found = read_study(done)
+    assert f"{len(found['front'])} of 7 trials are on the front" in text
+    for one in found["front"]:
+        assert f'href="{one["folder"]}/report.html"' in text
+    assert text.count("<svg") == 2
+    assert "<script" not in text
+
+
 def test_more_trials_go_on_where_it_was_and_repeat_nothing(
     model: Model, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,9 +24,8 @@ from netsuke.cli.options import (
 )
 from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
+from netsuke.report.studied import UNITS, passes_of
 from netsuke.terminal import COLOURS, Terminal
-
-UNITS = {"size": "B", "stored": "B", "memory": "B", "latency": "s", "energy": "J", "drop": "pt"}
 
 
 def study(
@@ -85,6 +84,7 @@ def study(
         print_json(found)
     else:
         terminal.out.print(_table(found["front"], found["objectives"], folder))
+        terminal.out.print(f"  {folder / 'study.html'}")
 
 
 def _pick(folder: Path, limits: Any, terminal: Terminal, as_json: bool) -> None:
@@ -122,12 +122,11 @@ def _table(rows: list[dict[str, Any]], objectives: list[str], folder: Path) -> T
     table.add_column("run")
     for row in rows:
         outcome = row["verdict"]["outcome"]
-        passes = [line[7:-1] for line in row["recipe"].splitlines() if line.startswith("use = ")]
         table.add_row(
             str(row["number"]),
             *(show(row["values"][name], UNITS[name]) for name in objectives),
             f"[{COLOURS[outcome]}]{outcome}[/]",
-            escape(" → ".join(passes) or "the original"),
+            escape(passes_of(row["recipe"])),
             escape(str(folder / row["folder"])),
         )
     return table

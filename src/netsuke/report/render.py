@@ -28,8 +28,7 @@ def html(
     line) for a record that is broken or newer, and where jinja2 or matplotlib is not installed.
     """
     seen = view(parse(record, origin))
-    env = _environment(autoescape=True)
-    env.filters["tight"] = _tight
+    env = environment(autoescape=True)
     drawn = len(seen.walk.placed) > 1
     plot = trade(seen.walk) if drawn else ""
     axes = labels(seen.walk, seen.metric) if drawn else None
@@ -50,7 +49,7 @@ def markdown(
 ) -> str:
     """The same report in Markdown, in tables. Raises as ``html`` does."""
     seen = view(parse(record, origin))
-    env = _environment(autoescape=False, finalize=_plain)
+    env = environment(autoescape=False, finalize=_plain)
     env.filters["fenced"] = _fenced
     return env.get_template("report.md").render(
         view=seen,
@@ -60,12 +59,13 @@ def markdown(
     )
 
 
-def _environment(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> "Environment":
+def environment(autoescape: bool, finalize: Callable[[Any], Any] | None = None) -> "Environment":
+    """The templates beside this file. Raises NetsukeError where jinja2 is not installed."""
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise NetsukeError('report: jinja2 is missing; pip install "netsuke[fit]"') from error
-    return Environment(
+    env = Environment(
         loader=PackageLoader("netsuke.report"),
         autoescape=autoescape,
         finalize=finalize,
@@ -74,6 +74,8 @@ def _environment(autoescape: bool, finalize: Callable[[Any], Any] | None = None)
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    env.filters["tight"] = _tight
+    return env
 
 
 def _tight(text: str) -> str:

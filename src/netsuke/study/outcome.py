@@ -10,18 +10,19 @@ from netsuke import store
 from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence
-from netsuke.core.files import write_json
+from netsuke.core.files import write_json, write_text
 from netsuke.core.model import Model
 from netsuke.core.recipe import Recipe, read_recipe
 from netsuke.core.verdict import combine
 from netsuke.fitting import judge, measured
 from netsuke.gate import Trial
 from netsuke.record import Origin, write_run
+from netsuke.report.studied import page
 from netsuke.study.front import Found
 from netsuke.study.laboratory import Laboratory, exceeded
 from netsuke.study.studies import Study
 
-FILE = "study.json"
+FILE, PAGE = "study.json", "study.html"
 FORMAT = 1
 
 
@@ -33,7 +34,7 @@ def write_front(study: Study, laboratory: Laboratory, origin: Origin) -> tuple[s
     found = study.front()
     runs = tuple(_run(one, study.folder / "front" / str(one.number), laboratory, origin)
                  for one in laboratory.bench.goal.track(found, "measuring the front"))  # fmt: skip
-    write_json(study.folder / FILE, {
+    data = {
         "format": FORMAT,
         "device": laboratory.bench.goal.device.name,
         "objectives": list(laboratory.objectives),
@@ -45,7 +46,9 @@ def write_front(study: Study, laboratory: Laboratory, origin: Origin) -> tuple[s
              "verdict": run.record["verdict"], "evidence": run.record["final"]["evidence"]}
             for one, run in zip(found, runs, strict=True)
         ],
-    })  # fmt: skip
+    }  # fmt: skip
+    write_json(study.folder / FILE, data)
+    write_text(study.folder / PAGE, page(data, study.folder.name))
     return runs
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.observer import Observer
+from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
+from netsuke.report.studied import UNITS
 from netsuke.study.front import Found, front
 from netsuke.study.laboratory import Laboratory, Result
 from netsuke.study.prefixes import RefusedError
@@ -227,8 +229,5 @@ def _is_over(trial: "optuna.trial.FrozenTrial") -> bool:
 
 
 def _said(result: Result) -> str:
-    from netsuke.core.quantity import show
-
-    units = {"size": "B", "stored": "B", "memory": "B", "latency": "s", "energy": "J", "drop": "pt"}
-    each = ", ".join(f"{name} {show(value, units[name])}" for name, value in result.values.items())
+    each = ", ".join(f"{name} {show(value, UNITS[name])}" for name, value in result.values.items())
     return each if result.over <= 0 else f"{each}, beyond its limits"

@@ -53,10 +53,7 @@ def quantize_weight(network: GraphModule, reader: Node, scheme: Scheme) -> None:
         raise NetsukeError(f"{name}: the weight holds NaN or infinite values; mend the model")
     if scheme.group and values.dim() != 2:
         raise NetsukeError(f"{name}: {scheme} needs a matrix, this has {values.dim()} dimensions")
-    if (
-        scheme == Cast(kind="fp16")
-        and float(values.abs().amax()) > torch.finfo(torch.float16).max
-    ):
+    if scheme == Cast(kind="fp16") and float(values.abs().amax()) > torch.finfo(torch.float16).max:
         raise NetsukeError(f"{name}: has values that fp16 cannot hold; take bf16")
     coded = _coded(network, weight, values, f"{reader.name}_weight", scheme)
     reader.replace_input_with(weight, coded)
