@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
 from bench._harness import Bench, Claim, Figure, say
+from bench._kept import TELLING, source
 from bench._setup import RESNET20, calibrated, network
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from netsuke.advisor.advice import Proposal
     from netsuke.core.device import Device
     from netsuke.core.evidence import Evidence
+    from netsuke.core.guess import Guess
     from netsuke.core.task import Task
     from netsuke.store import Run
 
@@ -28,14 +32,16 @@ LIMITS: dict[str, dict[str, float]] = {
 """Shares of what the original needs, and points (as fractions) that may be lost; set before anything was run."""
 MET, HELD = 9, 80.0
 GAINS = ("size", "latency_p50", "memory")
+PROPOSED = "proposal.json"
 
 
 @dataclass(frozen=True)
 class Tried:
-    """A goal, what was proposed first for it, and the run by that recipe alone."""
+    """A goal, what was proposed first for it and what was said of that, and the run by that recipe alone."""
 
     goal: str
-    proposal: Proposal
+    title: str
+    figures: Mapping[str, Guess]
     run: Run
 
     @property
@@ -51,12 +57,12 @@ class Tried:
     @property
     def held(self) -> dict[str, bool]:
         """For each stated gain, whether what was measured lies in its range."""
-        return {what: self.proposal.figures[what].covers(self.measured[what]) for what in GAINS}
+        return {what: self.figures[what].covers(self.measured[what]) for what in GAINS}
 
     def to_dict(self) -> dict[str, Any]:
-        figures = self.proposal.figures
+        figures = self.figures
         return {
-            "recipe": self.proposal.title, "meets": self.meets,
+            "recipe": self.title, "meets": self.meets,
             "reasons": [v["reason"] for v in self.run.record["verdicts"] if v["check"] == "budget"],
             "figures": {
                 what: {"expected": [figures[what].low, figures[what].value, figures[what].high],
@@ -76,7 +82,7 @@ def first(bench: Bench) -> Figure:
         for limit in LIMITS
     ]
     held = [ok for one in found for ok in one.held.values()]
-    drops = [one.proposal.figures["drop"].covers(one.measured["drop"]) for one in found]
+    drops = [one.figures["drop"].covers(one.measured["drop"]) for one in found]
     claims = (
         Claim("goals whose limits the first recipe meets", sum(one.meets for one in found), "", "≥", MET),
         Claim("stated gains that hold within their range", 100 * sum(held) / len(held), "%", "≥", HELD),
@@ -84,7 +90,7 @@ def first(bench: Bench) -> Figure:
     )  # fmt: skip
     notes = (
         f"stated losses of quality that hold within their range: {sum(drops)} of {len(drops)}",
-        *(f"{one.goal}: {one.proposal.title} misses: {one.to_dict()['reasons']}" for one in found if not one.meets),
+        *(f"{one.goal}: {one.title} misses: {one.to_dict()['reasons']}" for one in found if not one.meets),
     )  # fmt: skip
     details = {one.goal: one.to_dict() for one in found}
     return Figure("the first recipe", claims, len(found), details, notes)
@@ -120,7 +126,22 @@ def _cifar(bench: Bench) -> Task:
 
 
 def _tried(bench: Bench, here: Device, name: str, what: tuple[nn.Module, Task]) -> Tried:
+    """What was tried for the goal, by this very source; kept, for twelve take hours."""
+    mark = hashlib.sha256(
+        f"{name} {bench.quick}".encode() + source(TELLING - {"advisor", "devices"})
+    )
+    folder = bench.folder("first") / mark.hexdigest()[:16]
+    if not (folder / "run" / "manifest.json").is_file():
+        _try(here, name, what, folder)
+    found = _read(name, folder)
+    said = ", ".join(f"{w} {found.measured[w]:.4g} ({found.figures[w]})" for w in (*GAINS, "drop"))
+    say(f"  {found.goal}: {found.title}, {'met' if found.meets else 'MISSED'}; {said}")
+    return found
+
+
+def _try(here: Device, name: str, what: tuple[nn.Module, Task], folder: Path) -> None:
     import netsuke
+    from netsuke.core.files import write_json
     from netsuke.fitting import Options
 
     net, task = what
@@ -129,15 +150,21 @@ def _tried(bench: Bench, here: Device, name: str, what: tuple[nn.Module, Task]) 
     limits = {what: share if what == "drop" else share * needs[what] for what, share in shares.items()}  # fmt: skip
     budget = netsuke.Budget(**limits)
     best = netsuke.advise(net, task, here, budget).proposals[0]
-    folder = Path(tempfile.mkdtemp(prefix="first-", dir=bench.folder("runs")))
-    run = netsuke.fit(
+    figures = {key: guess.to_dict() for key, guess in best.figures.items()}
+    write_json(folder / PROPOSED, {"title": best.title, "figures": figures})
+    netsuke.fit(
         net, task, device=here, budget=budget, recipe=best.recipe,
-        options=Options(name=name, out=folder, fresh=True),
+        options=Options(name=name, out=folder / "run", fresh=True),
     )  # fmt: skip
-    found = Tried(name, best, run)
-    said = ", ".join(f"{w} {found.measured[w]:.4g} ({best.figures[w]})" for w in (*GAINS, "drop"))
-    say(f"  {found.goal}: {best.title}, {'met' if found.meets else 'MISSED'}; {said}")
-    return found
+
+
+def _read(name: str, folder: Path) -> Tried:
+    from netsuke.core.guess import Guess
+    from netsuke.store import open_run
+
+    said = json.loads((folder / PROPOSED).read_text(encoding="utf8"))
+    figures = {key: Guess.from_dict(guess) for key, guess in said["figures"].items()}
+    return Tried(name, said["title"], figures, open_run(folder / "run"))
 
 
 def _needs(net: nn.Module, task: Task) -> dict[str, float]:

@@ -30,6 +30,7 @@ TELLING = {
     "explain.py",
     "layerwise.py",
     "report",
+    "study",
     "terminal.py",
 }
 """What of the package speaks of networks and changes none. The figures measure a kept artifact anew."""
@@ -61,8 +62,15 @@ def _mark(bench: Bench, net: nn.Module, recipe: str, task: Task) -> str:
         mark.update(name.encode() + tensor.contiguous().numpy().tobytes())
     sizes = [len(part[1]) for part in (task.train, task.validate, task.test) if part is not None]
     mark.update(repr([sizes, bench.quick]).encode())
-    package = Path(netsuke.__file__).parent
-    for file in sorted(package.rglob("*.py")):
-        if file.relative_to(package).parts[0] not in TELLING:
-            mark.update(file.read_bytes())
+    mark.update(source(TELLING))
     return mark.hexdigest()[:16]
+
+
+def source(without: set[str]) -> bytes:
+    """The text of the package, but for these parts of it."""
+    package = Path(netsuke.__file__).parent
+    return b"".join(
+        file.read_bytes()
+        for file in sorted(package.rglob("*.py"))
+        if file.relative_to(package).parts[0] not in without
+    )

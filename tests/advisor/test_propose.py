@@ -38,6 +38,15 @@ def test_a_limit_that_bits_do_not_reach_starts_with_pruning_and_says_what_was_ru
     assert any("INT8 after training" in words for words in advice.ruled_out)
 
 
+def test_where_bytes_alone_are_short_channels_leave_by_their_bytes_as_much_as_is_asked() -> None:
+    first = advised(limited(size=0.2 * SIZE)).proposals[0]
+    cut = next(iter(first.recipe)).settings()
+    assert (cut["cost"], cut["parameters"]) == ("bytes", 0.0)
+    assert 0.85 * 0.2 * SIZE < first.size <= 0.97 * 0.2 * SIZE
+    slower = advised(limited(size=0.2 * SIZE, latency_p95=0.05 * BASE.needs["latency_p95"]))
+    assert next(iter(slower.proposals[0].recipe)).settings()["cost"] == "seconds"
+
+
 def test_where_nothing_is_expected_to_fit_the_nearest_is_tried_first_and_nothing_is_ruled_out() -> (
     None
 ):

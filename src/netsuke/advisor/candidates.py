@@ -7,6 +7,7 @@ from typing import Any
 from netsuke.advisor import losses
 from netsuke.advisor.facts import Facts
 from netsuke.core.device import Device
+from netsuke.core.footprint import file_bytes
 from netsuke.core.guess import Guess
 from netsuke.core.layer import Layer
 from netsuke.core.passes import Pass
@@ -16,6 +17,8 @@ from netsuke.core.roofline import layer_seconds, warm
 RATIOS = (0.3, 0.45, 0.6, 0.75)
 EPOCHS, STEPS, BATCH = (6, 15), 4_500, 128
 """Of retraining: the fewest and the most epochs, and how many steps of how many samples there should be."""
+LEAN = 0.97
+"""Share of a limit on bytes that a file should be expected to take."""
 LEAST = 0.02
 """Share of the products that is left at least."""
 EMPTY = 0.8
@@ -92,6 +95,8 @@ def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
     if "sparse_kernels" in fired:
         found.append(_emptier(facts, numbers))
     narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
+    if "bytes_alone_are_short" in fired:
+        narrower = _lighter_ones(facts, numbers)
     if "battery_and_patience" in fired:
         return (narrower[0], *found, *narrower[1:])
     return (*found, *narrower)
@@ -130,11 +135,37 @@ def _narrower(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
     )  # fmt: skip
 
 
-def _carved(layer: Layer, left: float) -> Layer:
-    """A layer with this share of its products and weights: its width, and so its activations, go by the root."""
+def _lighter_ones(facts: Facts, numbers: Numbers) -> list[Candidate]:
+    """By bytes alone: as much as the limit asks; less, for quality may be dearer; and more, should that not do."""
+    limit = LEAN * facts.limits["size"]
+    every = [_lighter(facts, step / 20, numbers) for step in range(2, 19)]
+    sizes = [file_bytes(one.layers) * facts.correction("size") for one in every]
+    asked = next((i for i, size in enumerate(sizes) if size <= limit), len(every) - 1)
+    around = sorted({max(asked - 3, 0), asked, asked + 2, asked + 4})
+    return [every[i] for i in around if i < len(every)]
+
+
+def _lighter(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
+    """Channels by the bytes that leave with them, then bits."""
+    epochs = _enough(facts)
+    cut = make_pass("prune.channels", {"ratio": ratio, "cost": "bytes", "epochs": epochs})
+    # Weights lie mostly where pictures are small, and few products leave with them.
+    weights, products = 1 - ratio, 1 - ratio / 2
+    return Candidate(
+        recipe=Recipe(cut, numbers.made()), carved=True, epochs=_epochs(cut),
+        reason=f"{100 * ratio:.0f} % of the weights' bytes leave with channels, where that costs least, retrained with the "
+        f"original as teacher, then {numbers.words}",
+        layers=tuple(numbers.of(_carved(layer, products, weights)) for layer in facts.layers),
+        loss=losses.joined(losses.channels(ratio), numbers.loss),
+    )  # fmt: skip
+
+
+def _carved(layer: Layer, left: float, weights: float | None = None) -> Layer:
+    """A layer with this share of its products, and of its weights where that is another: its width, and so its
+    activations, go by the root."""
     width = left**0.5
     return replace(
-        layer, weights=round(layer.weights * left), macs=round(layer.macs * left),
+        layer, weights=round(layer.weights * (left if weights is None else weights)), macs=round(layer.macs * left),
         inputs=round(layer.inputs * width), outputs=round(layer.outputs * width),
         alive=round(layer.alive * width),
     )  # fmt: skip

@@ -48,6 +48,20 @@ def more_than_bits_is_short(facts: Facts) -> str | None:
     return f"{names}: {over:.1f}× over the limit even at 8 bits: 30 % of the channels leave first, then bits, each step checked"
 
 
+@rule(
+    "structured pruning",
+    "for",
+    "Blalock et al., 2020, What is the state of neural network pruning?",
+)
+def bytes_alone_are_short(facts: Facts) -> str | None:
+    """Where the file alone is over its limit at 8 bits, channels leave by their bytes: those that take time and
+    few bytes may stay, and quality with them."""
+    still = [what for what in facts.needs if facts.integers[what] > facts.limits[what]]
+    if still != ["size"]:
+        return None
+    return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over, and nothing else is: channels leave by the bytes that leave with them"
+
+
 @rule("structured pruning", "for", "Horowitz, 2014, Computing's energy problem")
 def energy_is_short(facts: Facts) -> str | None:
     """Energy goes with the multiply-accumulates and the bytes: those that leave take none."""
@@ -57,5 +71,6 @@ def energy_is_short(facts: Facts) -> str | None:
 
 
 RULES = (
-    speed_is_short, memory_is_short, storage_alone_is_short, more_than_bits_is_short, energy_is_short,
+    speed_is_short, memory_is_short, storage_alone_is_short, more_than_bits_is_short,
+    bytes_alone_are_short, energy_is_short,
 )  # fmt: skip
