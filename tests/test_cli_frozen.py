@@ -15,6 +15,10 @@ FACE = {
         "workload", "--device", "--size", "--latency", "--memory", "--energy", "--drop", "--recipe",
         "--onnx", "--out", "--seed", "--fresh", "--control", "--replay", "--json",
     ],
+    "study": [
+        "workload", "--trials", "--objective", "--space", "--sampler", "--device", "--size",
+        "--latency", "--memory", "--energy", "--drop", "--onnx", "--out", "--seed", "--pareto", "--json",
+    ],
     "measure": ["what", "--workload", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
     "explain": ["run", "--workload", "--try", "--json"],
