@@ -158,6 +158,27 @@ def test_a_trial_that_fails_is_noted_and_the_study_goes_on(
     assert len(read_study(tmp_path)["trials"]) < 8
 
 
+def test_a_trial_that_wants_more_memory_than_there_is_fails_alone(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The allocation is real; without the study's limit the kernel would promise it, and kill on use."""
+    import psutil
+    import torch
+
+    from netsuke.passes.quantize.weights import Weights
+
+    def greedy(*_: object) -> None:
+        torch.zeros(psutil.virtual_memory().available // 2)
+
+    monkeypatch.setattr(Weights, "apply", greedy)
+    fixed = '[[slot]]\noptional = true\n[[slot.pass]]\nuse = "quantize.weights"\n'
+    notes = Notes()
+    search = Plan(out=tmp_path, trials=2, space=fixed, sampler="random", advised=False, observer=notes)  # fmt: skip
+    study(model, samples.task(), search, budget=Budget(drop="90 pt"))
+    assert any("failed" in line and "memory" in line for line in notes.said)
+    assert torch.zeros(8).sum() == 0
+
+
 def test_another_study_in_the_folder_is_left_alone(model: Model, done: Path) -> None:
     with pytest.raises(NetsukeError, match="study of another model, goal, space or objectives"):
         study(model, samples.task(), plan(done, 9, objectives=("size", "drop")), budget=Budget(drop="30 pt"))  # fmt: skip
@@ -220,10 +241,11 @@ def test_a_killed_study_loses_and_repeats_nothing(tmp_path: Path) -> None:
     assert ended
     again = subprocess.run([*command, str(len(ended) + 2)], capture_output=True, text=True, check=False)  # fmt: skip
     assert again.returncode == 0, again.stderr
-    trials = json.loads((tmp_path / "s" / "study.json").read_text())["trials"]
-    assert set(ended) <= {one["number"] for one in trials}
-    fresh = [one["recipe"] for one in trials if one["number"] not in again_of(journal)]
-    assert len(fresh) == len(set(fresh)) == len(ended) + 2
+    data = json.loads((tmp_path / "s" / "study.json").read_text())
+    assert data["over"] == len(ended) + 2
+    assert set(ended) <= {one["number"] for one in data["trials"]}
+    fresh = [one["recipe"] for one in data["trials"] if one["number"] not in again_of(journal)]
+    assert len(fresh) == len(set(fresh))
     picked = subprocess.run(
         [sys.executable, "-m", "netsuke", "study", "--pareto", str(tmp_path / "s"), "--size", "1 GB", "--json"],
         capture_output=True, text=True, check=False,

@@ -33,6 +33,9 @@ def study(
         Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
     ] = None,
     trials: Annotated[int, typer.Option(help="In all, those of an interrupted study too.")] = 50,
+    hours: Annotated[
+        float | None, typer.Option(min=0.0, help="No trial begins later than this.")
+    ] = None,
     objective: Annotated[
         list[str] | None,
         typer.Option(help="What is to be small: size, stored, latency, memory, energy, drop; several [default: size, latency, drop]."),
@@ -74,7 +77,8 @@ def study(
     folder = out or Path("studies") / given.name
     plan = Plan(
         out=folder, trials=trials, objectives=tuple(objective or Plan.objectives), sampler=sampler,
-        space=POST_TRAINING if space is None else _text(space), seed=seed, observer=terminal,
+        space=POST_TRAINING if space is None else _text(space), seed=seed,
+        seconds=None if hours is None else 3600 * hours, observer=terminal,
         origin=Origin(command=command_typed(), workload=str(workload), model=str(onnx or "")),
     )  # fmt: skip
     where = device or given.device or "local"

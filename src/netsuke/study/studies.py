@@ -77,25 +77,25 @@ class Study:
             if choices is not None:
                 self._study.enqueue_trial(choices, skip_if_exists=True)
 
-    def run(self, laboratory: Laboratory, trials: int, observer: Observer) -> None:
-        """On until so many trials are over. A trial that fails is noted, and the study goes on."""
-        repeats = 0
-        while self.count < trials and repeats < REPEATS:
+    def run(
+        self, laboratory: Laboratory, trials: int, observer: Observer, seconds: float | None = None
+    ) -> None:
+        """On until so many trials are over, or so many seconds. A trial that fails is noted, and the study goes
+        on."""
+        repeats, end = 0, time.monotonic() + (float("inf") if seconds is None else seconds)
+        while self.count < trials and repeats < REPEATS and time.monotonic() < end:
             trial = self._study.ask()
             recipe = self._search.space.recipe(_Asked(trial))
             trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
-            known = self._known(trial.number, recipe)
-            if known is not None:
+            if self._said_before(trial, recipe):
                 repeats += 1
-                trial.set_user_attr("again", known.number)
-                self._tell(trial, dict(known.values), known.over)
                 continue
             repeats = 0
             said = self._try(trial, recipe, laboratory)
             observer.note(
                 f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
             )
-        if self.count < trials:
+        if repeats == REPEATS:
             observer.note(f"{self.count} recipes are all that was found in this space")
 
     def _try(self, trial: "optuna.Trial", recipe: Recipe, laboratory: Laboratory) -> str:
@@ -127,10 +127,19 @@ class Study:
         self._study.tell(trial, state=TrialState.FAIL)
         return reason
 
-    def _known(self, number: int, recipe: Recipe) -> Found | None:
-        """An earlier trial of the same recipe."""
+    def _said_before(self, trial: "optuna.Trial", recipe: Recipe) -> bool:
+        """Whether an earlier trial of the same recipe is over: then the sampler is told what came of it."""
         text = recipe.to_toml() if recipe.passes else ""
-        return next((f for f in self.found if f.recipe == text and f.number != number), None)
+        for earlier in self._study.trials:
+            if earlier.user_attrs.get("recipe") == text and _is_over(earlier):
+                trial.set_user_attr("again", earlier.number)
+                if "reason" in earlier.user_attrs or not earlier.values:
+                    self._failed(trial, earlier.user_attrs.get("reason", "the process died"))
+                else:
+                    known = _found(earlier, self._search.objectives)
+                    self._tell(trial, known.values, known.over)
+                return True
+        return False
 
     def _begin_again(self) -> None:
         """Trials in which an earlier process died, unless it did so before."""
@@ -223,9 +232,11 @@ def _found(trial: "optuna.trial.FrozenTrial", objectives: Sequence[str]) -> Foun
 
 def _is_over(trial: "optuna.trial.FrozenTrial") -> bool:
     known = trial.user_attrs
+    if "again" in known:
+        return False
     if trial.state.name == "FAIL":
         return "reason" in known or int(known.get("tries", 1)) >= TRIES
-    return trial.state.name == "COMPLETE" and "again" not in known
+    return trial.state.name == "COMPLETE"
 
 
 def _said(result: Result) -> str:

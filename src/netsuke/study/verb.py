@@ -18,6 +18,7 @@ from netsuke.intake import take_goal, take_model
 from netsuke.journal import fingerprint
 from netsuke.record import Origin
 from netsuke.study.laboratory import OBJECTIVES, Laboratory
+from netsuke.study.memory import bounded
 from netsuke.study.outcome import write_front
 from netsuke.study.prefixes import Prefixes
 from netsuke.study.space import Space, read_space
@@ -49,11 +50,13 @@ scheme = ["int8", "int4g64", "kmeans4"]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a study is run. trials: in all, those of earlier processes too. objectives: what is to be small
+    """How a study is run. trials: in all, those of earlier processes too. seconds: after which no trial of this
+    call begins, None for no such end. objectives: what is to be small
     (``OBJECTIVES``). space: TOML, as ``read_space`` takes it. advised: whether the advisor's recipes come first."""
 
     out: Path
     trials: int = 50
+    seconds: float | None = None
     objectives: tuple[str, ...] = ("size", "latency", "drop")
     space: str = POST_TRAINING
     sampler: str = "tpe"
@@ -99,14 +102,14 @@ def study(
         sampler=plan.sampler, seed=plan.seed,
     )  # fmt: skip
     options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
-    with alone(plan.out), workbench(goal, options, plan.out) as bench:
+    with alone(plan.out), bounded(), workbench(goal, options, plan.out) as bench:
         found = Study(plan.out, search)
         original = original_state(bench, taken)
         prefixes = Prefixes(plan.out / "models", mark)
         laboratory = Laboratory(bench, original, prefixes, plan.objectives)
         if plan.advised:
             found.start_from([p.recipe for p in propose(facts_of(original, goal)).proposals])
-        found.run(laboratory, plan.trials, plan.observer)
+        found.run(laboratory, plan.trials, plan.observer, plan.seconds)
         if not found.front():
             raise NetsukeError(f"study: {_nearest(found)}")
         return write_front(found, laboratory, plan.origin)
