@@ -11,3 +11,10 @@ def figure_1(bench: Bench) -> Figure:
     from bench._taught import taught
 
     return taught(bench)
+
+
+def figure_4(bench: Bench) -> Figure:
+    """A study of post-training trials on ResNet-20, against random search in the same time."""
+    from bench._studied import searched
+
+    return searched(bench)
