@@ -57,15 +57,13 @@ def searched(bench: Bench) -> Figure:
 
 def _both(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
     """The two in turns, so that whatever the machine does it does to both."""
-    from netsuke.core.observer import Observer
-
     whole, turn = (20.0, 10.0) if bench.quick else (SECONDS, SLICE)
     with ExitStack() as stack:
         arms = {name: _arm(bench, sampler, seed, stack) for name, sampler in ARMS.items()}
         arms["study"].studied.start_from(_advised(arms["study"].laboratory))
         for number in range(round(whole / turn)):
             for arm in arms.values():
-                arm.studied.run(arm.laboratory, 100_000, Observer(), turn)
+                list(arm.studied.run(arm.laboratory, 100_000, turn))
             volumes = ", ".join(f"{name} {100 * arm.volume:.2f} %" for name, arm in arms.items())
             say(f"  seed {seed}, {(number + 1) * turn:.0f} s: {volumes}")
         return {name: _told(arm) for name, arm in arms.items()}

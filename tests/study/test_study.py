@@ -92,6 +92,26 @@ def test_the_page_shows_every_run_of_the_front(done: Path) -> None:
     assert "<script" not in text
 
 
+def test_the_page_follows_a_study_under_way(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from netsuke.study import verb
+
+    seen: list[str] = []
+    usual = verb.write_page
+
+    def written(*given: object) -> None:
+        usual(*given)  # type: ignore[arg-type]
+        seen.append((tmp_path / "study.html").read_text("utf8"))
+
+    monkeypatch.setattr(verb, "REDRAWN", 0.0)
+    monkeypatch.setattr(verb, "write_page", written)
+    study(model, samples.task(), plan(tmp_path, 2), budget=Budget(drop="90 pt"))
+    assert "1 of 1 trials are on the front" in seen[0]
+    assert "not yet" in seen[-1]
+    assert "not yet" not in (tmp_path / "study.html").read_text("utf8")
+
+
 def test_more_trials_go_on_where_it_was_and_repeat_nothing(
     model: Model, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,8 @@ class Panel:
 
 @dataclass(frozen=True)
 class Row:
-    """A run of the front. cells: its figures on validation, in the order of the objectives."""
+    """A trial of the front. cells: its figures on validation, in the order of the objectives. outcome, reason,
+    folder: of the run that it became; empty while the study is under way."""
 
     number: int
     cells: tuple[str, ...]
@@ -64,9 +65,9 @@ def _row(one: Mapping[str, Any], objectives: list[str]) -> Row:
         number=one["number"],
         cells=tuple(show(one["values"][name], UNITS[name]) for name in objectives),
         passes=passes_of(one["recipe"]),
-        outcome=one["verdict"]["outcome"],
-        reason=one["verdict"]["reason"],
-        folder=one["folder"],
+        outcome=one.get("verdict", {}).get("outcome", ""),
+        reason=one.get("verdict", {}).get("reason", ""),
+        folder=one.get("folder", ""),
     )
 
 

@@ -34,22 +34,33 @@ def write_front(study: Study, laboratory: Laboratory, origin: Origin) -> tuple[s
     found = study.front()
     runs = tuple(_run(one, study.folder / "front" / str(one.number), laboratory, origin)
                  for one in laboratory.bench.goal.track(found, "measuring the front"))  # fmt: skip
-    data = {
+    judged = [
+        {**one.to_dict(), "folder": str(run.folder.relative_to(study.folder)),
+         "verdict": run.record["verdict"], "evidence": run.record["final"]["evidence"]}
+        for one, run in zip(found, runs, strict=True)
+    ]  # fmt: skip
+    data = _data(study, laboratory, judged)
+    write_json(study.folder / FILE, data)
+    write_text(study.folder / PAGE, page(data, study.folder.name))
+    return runs
+
+
+def write_page(study: Study, laboratory: Laboratory) -> None:
+    """The page of a study under way: nothing of its front is a run yet."""
+    rows = [one.to_dict() for one in study.front()]
+    write_text(study.folder / PAGE, page(_data(study, laboratory, rows), study.folder.name))
+
+
+def _data(study: Study, laboratory: Laboratory, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "format": FORMAT,
         "device": laboratory.bench.goal.device.name,
         "objectives": list(laboratory.objectives),
         "baseline": [e.to_dict() for e in laboratory.original.evidence],
         "trials": [asdict(one) | {"values": dict(one.values)} for one in study.found],
         "over": study.count,
-        "front": [
-            {**one.to_dict(), "folder": str(run.folder.relative_to(study.folder)),
-             "verdict": run.record["verdict"], "evidence": run.record["final"]["evidence"]}
-            for one, run in zip(found, runs, strict=True)
-        ],
-    }  # fmt: skip
-    write_json(study.folder / FILE, data)
-    write_text(study.folder / PAGE, page(data, study.folder.name))
-    return runs
+        "front": rows,
+    }
 
 
 def read_study(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsuke.core.errors import NetsukeError
-from netsuke.core.observer import Observer
 from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
 from netsuke.report.studied import UNITS
@@ -78,10 +77,10 @@ class Study:
                 self._study.enqueue_trial(choices, skip_if_exists=True)
 
     def run(
-        self, laboratory: Laboratory, trials: int, observer: Observer, seconds: float | None = None
-    ) -> None:
-        """On until so many trials are over, or so many seconds. A trial that fails is noted, and the study goes
-        on."""
+        self, laboratory: Laboratory, trials: int, seconds: float | None = None
+    ) -> Iterator[str]:
+        """On until so many trials are over, or so many seconds; says of each what came of it. A trial that fails
+        is recorded, and the study goes on."""
         repeats, end = 0, time.monotonic() + (float("inf") if seconds is None else seconds)
         while self.count < trials and repeats < REPEATS and time.monotonic() < end:
             trial = self._study.ask()
@@ -92,11 +91,9 @@ class Study:
                 continue
             repeats = 0
             said = self._try(trial, recipe, laboratory)
-            observer.note(
-                f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
-            )
+            yield f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
         if repeats == REPEATS:
-            observer.note(f"{self.count} recipes are all that was found in this space")
+            yield f"{self.count} recipes are all that was found in this space"
 
     def _try(self, trial: "optuna.Trial", recipe: Recipe, laboratory: Laboratory) -> str:
         """One recipe carved, measured and told of; what to say of it."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from netsuke.journal import fingerprint
 from netsuke.record import Origin
 from netsuke.study.laboratory import OBJECTIVES, Laboratory
 from netsuke.study.memory import bounded
-from netsuke.study.outcome import write_front
+from netsuke.study.outcome import write_front, write_page
 from netsuke.study.prefixes import Prefixes
 from netsuke.study.space import Space, read_space
 from netsuke.study.studies import Search, Study, alone
@@ -46,6 +47,8 @@ use = "quantize.weights"
 scheme = ["int8", "int4g64", "kmeans4"]
 """
 """Where no space is given: nothing in it trains, so that a trial takes seconds."""
+REDRAWN = 60.0
+"""Seconds after which the page of a study under way is drawn again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +112,20 @@ def study(
         laboratory = Laboratory(bench, original, prefixes, plan.objectives)
         if plan.advised:
             found.start_from([p.recipe for p in propose(facts_of(original, goal)).proposals])
-        found.run(laboratory, plan.trials, plan.observer, plan.seconds)
+        _search(found, laboratory, plan)
         if not found.front():
             raise NetsukeError(f"study: {_nearest(found)}")
         return write_front(found, laboratory, plan.origin)
+
+
+def _search(found: Study, laboratory: Laboratory, plan: Plan) -> None:
+    """Every trial told as it ends; the page follows, but not so often that drawing it would take the time."""
+    drawn = time.monotonic()
+    for said in found.run(laboratory, plan.trials, plan.seconds):
+        plan.observer.note(said)
+        if time.monotonic() - drawn > REDRAWN:
+            write_page(found, laboratory)
+            drawn = time.monotonic()
 
 
 def _said(space: Space) -> Any:
