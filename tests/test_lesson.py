@@ -27,8 +27,8 @@ def made(width: int) -> Net:
     return Net(width)
 
 
-def trained(lesson: nn.Module, steps: int = 40) -> list[float]:
-    optimizer = torch.optim.SGD(lesson.parameters(), lr=0.05, momentum=0.9)
+def trained(lesson: nn.Module, steps: int = 40, lr: float = 0.05) -> list[float]:
+    optimizer = torch.optim.SGD(lesson.parameters(), lr=lr, momentum=0.9)
     apart = []
     for _ in range(steps):
         _, loss = lesson(X, target=Y)
@@ -89,3 +89,34 @@ def test_several_teachers_and_wrong_ones() -> None:
         netsuke.distill(made(4), made(6), X[:2], answers="words")  # type: ignore[arg-type]
     with pytest.raises(netsuke.NetsukeError, match="did you mean hints"):
         netsuke.distill(made(4), made(6), X[:2], method="hint")
+
+
+class Detector(nn.Module):
+    """Boxes and scores at each place, as detection heads give them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(1, width, 3, stride=2, padding=1)
+        self.boxes, self.scores = nn.Conv2d(width, 4, 1), nn.Conv2d(width, 3, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.body(x).relu()
+        return self.boxes(x), self.scores(x)
+
+
+@pytest.mark.parametrize("method", ["logits", "attention"])
+def test_detection_heads_are_taught_by_their_values(method: str) -> None:
+    torch.manual_seed(0)
+    student, teacher = Detector(4), Detector(8).eval()
+    lesson = netsuke.distill(student, teacher, X[:2], method=method, answers="values")
+    with torch.no_grad():
+        expected = sum(F.mse_loss(m, t) for m, t in zip(student(X), teacher(X), strict=True))
+        if method == "logits":
+            assert lesson(X)[1].item() == pytest.approx(float(expected), rel=1e-4)
+    apart = trained(lesson, lr=0.01)
+    assert apart[-1] < 0.5 * apart[0]
+
+
+def test_a_teacher_of_other_heads_is_refused_with_both_shapes() -> None:
+    with pytest.raises(netsuke.NetsukeError, match=r"teacher gives \(4,\) a sample, the student \(4, 4, 4\) and \(3, 4, 4\)"):  # fmt: skip
+        netsuke.distill(Detector(4), made(8), X[:2], answers="values")

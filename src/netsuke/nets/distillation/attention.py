@@ -12,6 +12,9 @@ from netsuke.nets.data import Inputs
 from netsuke.nets.distillation.method import Method, Pair, by_size
 from netsuke.nets.distillation.values import resized
 
+DARK = 1e-3
+"""Maps of less energy are not made as long as others: where nearly nothing is seen, gradients would explode."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Method):
@@ -41,6 +44,6 @@ class Maps(nn.Module):
     def forward(self, mine: Sequence[Tensor], theirs: Sequence[Tensor], _: Tensor | None) -> Tensor:
         total = mine[0].new_zeros(())
         for pair in zip(mine, theirs, strict=True):
-            m, t = (F.normalize(value.flatten(1)) for value in resized(*pair))
+            m, t = (F.normalize(value.flatten(1), eps=DARK) for value in resized(*pair))
             total = total + F.mse_loss(m, t)
         return total
