@@ -28,7 +28,10 @@ class Distill(TrainingPass):
     start: whether a copy keeps its "teacher"'s weights or is drawn "fresh". ratio, cost: what a narrow copy
     has less, MACs, parameters, bytes or seconds; ratio = 0 takes what the budget's size and latency ask.
     pairs: modules whose values are compared, as in "layer3=stage4", the student's first; by the shapes of what
-    is traced where none is named. The rest: as in ``TrainingPass``.
+    is traced where none is named. answers: what outputs say, scores of "classes", of "tokens" (which come
+    last), or "values"; "auto" goes by the metric. tune: the share of the training that each of 8 rehearsals
+    (13 of a narrow student) gets, by which temperature and soft are chosen; 0 takes them as they are. The
+    rest: as in ``TrainingPass``.
     """
 
     student: Student = "narrow"
@@ -42,6 +45,11 @@ class Distill(TrainingPass):
 
     @abstractmethod
     def method(self) -> Method: ...
+
+    @property
+    def asks_device(self) -> bool:
+        """Where a narrow copy is cut by time, or to the budget."""
+        return self.student == "narrow" and (self.cost == "seconds" or not self.ratio)
 
     def plan(self) -> TrainPlan:
         return replace(super().plan(), pairs=self.pairs, answers=self.answers)

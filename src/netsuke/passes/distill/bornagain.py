@@ -26,6 +26,11 @@ class BornAgain(TrainingPass):
     epochs: Annotated[int, Range(0, 1000)] = 12
     lr: Annotated[float, Range(1e-6, 10)] = 0.1
 
+    @property
+    def asks_device(self) -> bool:
+        """The same generations for every device."""
+        return False
+
     def refuse(self, model: Model, goal: Goal) -> str | None:
         if goal.data.train is None:
             return "there is no training data to learn from"

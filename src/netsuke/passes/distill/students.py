@@ -109,9 +109,13 @@ def _sizes(before: Model, after: Model) -> str:
     count, left = _count(before), _count(after)
     work, rest = (sum(layer.macs for layer in layers(m)) for m in (before, after))
     return (
-        f"{count:,} → {left:,} parameters ({100 * (left / count - 1):+.0f} %), "
-        f"{work:,} → {rest:,} MACs a sample ({100 * (rest / max(work, 1) - 1):+.0f} %)"
+        f"{count:,} → {left:,} parameters ({_change(count, left)}), "
+        f"{work:,} → {rest:,} MACs a sample ({_change(work, rest)})"
     )
+
+
+def _change(before: int, after: int) -> str:
+    return f"{100 * (after / max(before, 1) - 1):+.0f} %".replace("-", "−")
 
 
 def _count(model: Model) -> int:
