@@ -106,7 +106,8 @@ def test_the_page_follows_a_study_under_way(
 
     monkeypatch.setattr(verb, "REDRAWN", 0.0)
     monkeypatch.setattr(verb, "write_page", written)
-    study(model, samples.task(), plan(tmp_path, 2), budget=Budget(drop="90 pt"))
+    untimed = plan(tmp_path, 2, objectives=("size", "drop"))
+    study(model, samples.task(), untimed, budget=Budget(drop="90 pt"))
     assert "1 of 1 trials are on the front" in seen[0]
     assert "not yet" in seen[-1]
     assert "not yet" not in (tmp_path / "study.html").read_text("utf8")
@@ -193,7 +194,7 @@ def test_a_trial_that_wants_more_memory_than_there_is_fails_alone(
     monkeypatch.setattr(Weights, "apply", greedy)
     fixed = '[[slot]]\noptional = true\n[[slot.pass]]\nuse = "quantize.weights"\n'
     notes = Notes()
-    search = Plan(out=tmp_path, trials=2, space=fixed, sampler="random", advised=False, observer=notes)  # fmt: skip
+    search = Plan(out=tmp_path, trials=2, space=fixed, sampler="random", advised=False, observer=notes, objectives=("size", "drop"))  # fmt: skip
     study(model, samples.task(), search, budget=Budget(drop="90 pt"))
     assert any("failed" in line and "memory" in line for line in notes.said)
     assert torch.zeros(8).sum() == 0

@@ -10,13 +10,18 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import Evidence, find
 from netsuke.core.recipe import Recipe
 from netsuke.study.prefixes import Prefixes
-from netsuke.workbench import STEP_PROBES, State, Workbench
+from netsuke.workbench import State, Workbench
 
 OBJECTIVES = {
     "size": "bytes on disk", "stored": "bytes of the stored form", "latency": "seconds a call",
     "memory": "peak bytes", "energy": "joules an inference", "drop": "points of quality lost",
 }  # fmt: skip
 """What a study can make less, and in what it is said."""
+PROBES: dict[str, set[str]] = {
+    "size": set(), "quality": set(), "estimate": set(), "stored": {"stored"},
+    "latency": {"latency", "latency_p95"}, "memory": {"memory"},
+}  # fmt: skip
+"""Probes by what they are asked for: an objective or a limit; nothing where they always are."""
 TOLERANCE = 0.01
 """A limit on lost quality of less than a point is exceeded in parts of a point."""
 
@@ -41,9 +46,8 @@ class Laboratory:
         self.bench, self.original, self.prefixes = bench, original, prefixes
         self.objectives = tuple(objectives)
         self._kernels = LiveKernels(bench.runtime) if bench.goal.device.measured else None
-        limits = bench.goal.budget.limits()
-        more = {"memory"} & {*self.objectives, *limits}
-        self._probes = (*STEP_PROBES, *sorted(more))
+        wanted = {*self.objectives, *bench.goal.budget.limits()}
+        self._probes = tuple(p for p, found in PROBES.items() if not found or found & wanted)
 
     def carve(self, recipe: Recipe) -> State:
         """The exported model after the recipe. Raises RefusedError where a pass cannot help."""
