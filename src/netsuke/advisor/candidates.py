@@ -94,9 +94,10 @@ def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
         found.append(_shorter(facts, TRAINED))
     if "sparse_kernels" in fired:
         found.append(_emptier(facts, numbers))
-    narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
     if "bytes_alone_are_short" in fired:
         narrower = _lighter_ones(facts, numbers)
+    else:
+        narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
     if "battery_and_patience" in fired:
         return (narrower[0], *found, *narrower[1:])
     return (*found, *narrower)

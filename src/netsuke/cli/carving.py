@@ -21,7 +21,9 @@ from netsuke.cli.options import (
     Latency,
     Memory,
     OnnxFile,
+    OptionalWorkload,
     RecipeFile,
+    Seed,
     Size,
     Workload,
     budget_of,
@@ -133,9 +135,7 @@ def _fit_typed(workload: Path, asked: Mapping[str, object]) -> str:
 
 
 def fit(
-    workload: Annotated[
-        Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
-    ] = None,
+    workload: OptionalWorkload = None,
     device: Annotated[
         list[str] | None,
         typer.Option(
@@ -152,7 +152,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder [default: runs/NAME-n].")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Seed = 0,
     fresh: Annotated[bool, typer.Option(help="Do not resume an interrupted run.")] = False,
     control: Annotated[
         bool, typer.Option(help="Also train the original as long, and compare with it.")

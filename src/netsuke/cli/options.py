@@ -13,6 +13,9 @@ from netsuke.core.errors import NetsukeError
 EXIT = {"pass": 0, "fail": 1, "unknown": 3}
 
 Workload = Annotated[Path, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")]
+OptionalWorkload = Annotated[
+    Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
+]
 Device = Annotated[str | None, typer.Option(help="A device's name or TOML file [default: local].")]
 Size = Annotated[str | None, typer.Option(help="Most bytes on disk, e.g. 100KB.")]
 Latency = Annotated[str | None, typer.Option(help="Longest call (p95), e.g. 5ms.")]
@@ -23,6 +26,7 @@ Energy = Annotated[str | None, typer.Option(help="Most energy an inference, e.g.
 Drop = Annotated[str | None, typer.Option(help="Most quality lost, e.g. 1pt.")]
 RecipeFile = Annotated[Path | None, typer.Option(help="A recipe .toml; else the advisor proposes.")]
 OnnxFile = Annotated[Path | None, typer.Option(help="Take the model from this .onnx file instead.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, e.g. runs/digits-1.")]
 
@@ -38,8 +42,13 @@ def recipe_of(path: Path | None) -> Any:
         return None
     from netsuke.core.recipe import read_recipe
 
+    return read_recipe(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """A file's text. Raises NetsukeError naming it where it is not there."""
     try:
-        return read_recipe(path.read_text(encoding="utf8"), str(path))
+        return path.read_text(encoding="utf8")
     except FileNotFoundError as error:
         raise NetsukeError(f"{path}: no such file") from error
 

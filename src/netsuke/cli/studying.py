@@ -1,7 +1,7 @@
 """The verb that searches: ``study``."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
@@ -17,11 +17,15 @@ from netsuke.cli.options import (
     Latency,
     Memory,
     OnnxFile,
+    OptionalWorkload,
+    Seed,
     Size,
     budget_of,
     print_json,
+    text_of,
     workload_of,
 )
+from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
 from netsuke.report.studied import UNITS, passes_of
@@ -29,9 +33,7 @@ from netsuke.terminal import COLOURS, Terminal
 
 
 def study(
-    workload: Annotated[
-        Path | None, typer.Argument(help="FILE.py with model() and task(), or a goal .toml.")
-    ] = None,
+    workload: OptionalWorkload = None,
     trials: Annotated[int, typer.Option(help="In all, those of an interrupted study too.")] = 50,
     hours: Annotated[
         float | None, typer.Option(min=0.0, help="No trial begins later than this.")
@@ -54,18 +56,17 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="The study's folder [default: studies/NAME].")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    seed: Seed = 0,
     pareto: Annotated[
         Path | None, typer.Option(help="Choose from this study's front by the limits given, without new work.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Search recipes, ratios, bits and widths together, within hard limits. The same command goes on after a kill."""
-    limits = (size, latency, memory, energy, drop)
     terminal = Terminal(quiet=as_json)
     if pareto is not None:
+        limits = Budget(size=size, latency_p95=latency, memory=memory, energy=energy, drop=drop)
         _pick(pareto, limits, terminal, as_json)
-        return
     if workload is None:
         raise NetsukeError("study: give a workload, e.g. netsuke study examples/digits.py")
     from netsuke.record import Origin
@@ -77,12 +78,13 @@ def study(
     folder = out or Path("studies") / given.name
     plan = Plan(
         out=folder, trials=trials, objectives=tuple(objective or Plan.objectives), sampler=sampler,
-        space=POST_TRAINING if space is None else _text(space), seed=seed,
+        space=POST_TRAINING if space is None else text_of(space), seed=seed,
         seconds=None if hours is None else 3600 * hours, observer=terminal,
         origin=Origin(command=command_typed(), workload=str(workload), model=str(onnx or "")),
     )  # fmt: skip
     where = device or given.device or "local"
-    search(onnx or given.model, given.task, plan, device=where, budget=budget_of(given, *limits))
+    budget = budget_of(given, size, latency, memory, energy, drop)
+    search(onnx or given.model, given.task, plan, device=where, budget=budget)
     found = read_study(folder)
     if as_json:
         print_json(found)
@@ -91,14 +93,10 @@ def study(
         terminal.out.print(f"  {folder / 'study.html'}")
 
 
-def _pick(folder: Path, limits: Any, terminal: Terminal, as_json: bool) -> None:
-    from netsuke.core.budget import KINDS, Budget
+def _pick(folder: Path, budget: Budget, terminal: Terminal, as_json: bool) -> NoReturn:
     from netsuke.study.outcome import pick, read_study
 
     found = read_study(folder)
-    names = ("size", "latency_p95", "memory", "energy", "drop")
-    assert set(names) <= set(KINDS)
-    budget = Budget(**dict(zip(names, limits, strict=True)))
     picked = pick(found, budget)
     if as_json:
         print_json(picked)
@@ -106,13 +104,6 @@ def _pick(folder: Path, limits: Any, terminal: Terminal, as_json: bool) -> None:
         terminal.out.print(_table(picked, found["objectives"], folder))
         terminal.out.print(f"  {folder / picked[0]['folder'] / 'model.onnx'}")
     raise typer.Exit(EXIT[picked[0]["verdict"]["outcome"]])
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf8")
-    except FileNotFoundError as error:
-        raise NetsukeError(f"{path}: no such file") from error
 
 
 def _table(rows: list[dict[str, Any]], objectives: list[str], folder: Path) -> Table:

@@ -37,18 +37,7 @@ def trade(walk: Walk) -> str:
 
     Raises NetsukeError where matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise NetsukeError('report: matplotlib is missing; pip install "netsuke[fit]"') from error
-    with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
-        figure = Figure(figsize=INCHES)
-        axes = figure.add_axes((0.105, 0.11, 0.875, 0.86))
-        _draw(axes, walk)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return inline(buffer.getvalue())
+    return _svg(INCHES, (0.105, 0.11, 0.875, 0.86), lambda axes: _draw(axes, walk))
 
 
 @dataclass(frozen=True)
@@ -179,19 +168,29 @@ def graph(draw: Callable[["Axes"], None]) -> str:
 
     Raises NetsukeError where matplotlib is not installed.
     """
+
+    def styled(axes: "Axes") -> None:
+        draw(axes)
+        axes.grid(color=LINE, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(length=0, labelsize=9, labelcolor=MUTED, pad=6)
+        axes.spines[:].set_visible(False)
+
+    return _svg(LOW, (0.12, 0.13, 0.86, 0.82), styled)
+
+
+def _svg(
+    inches: Spot, box: tuple[float, float, float, float], draw: Callable[["Axes"], None]
+) -> str:
+    """What is drawn on axes in this part of a figure; the same drawing gives the same text."""
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise NetsukeError('report: matplotlib is missing; pip install "netsuke[fit]"') from error
     with matplotlib.rc_context({"svg.hashsalt": SALT, "svg.fonttype": "none"}):
-        figure = Figure(figsize=LOW)
-        axes = figure.add_axes((0.12, 0.13, 0.86, 0.82))
-        draw(axes)
-        axes.grid(color=LINE, linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.tick_params(length=0, labelsize=9, labelcolor=MUTED, pad=6)
-        axes.spines[:].set_visible(False)
+        figure = Figure(figsize=inches)
+        draw(figure.add_axes(box))
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return inline(buffer.getvalue())

@@ -14,7 +14,6 @@ class Prefixes:
 
     def __init__(self, folder: Path, mark: str) -> None:
         self._folder, self._mark = folder, mark
-        self.made = self.found = 0
 
     def place(self, recipe: Recipe) -> Path:
         """Where the model after this recipe is, or would be."""
@@ -34,11 +33,9 @@ class Prefixes:
             place = self.place(done)
             if (place / "network.json").is_file():
                 model = load(place)
-                self.found += 1
                 continue
             model = _applied(wanted, model, goal)
             save(model, place)
-            self.made += 1
         return model
 
 

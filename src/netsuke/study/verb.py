@@ -22,7 +22,7 @@ from netsuke.study.laboratory import OBJECTIVES, Laboratory
 from netsuke.study.memory import bounded
 from netsuke.study.outcome import write_front, write_page
 from netsuke.study.prefixes import Prefixes
-from netsuke.study.space import Space, read_space
+from netsuke.study.space import read_space
 from netsuke.study.studies import Search, Study, alone
 
 POST_TRAINING = """
@@ -99,7 +99,7 @@ def study(
     taken = take_model(model, goal.data, "model")
     space = read_space(plan.space)
     mark = fingerprint(taken, goal, None)
-    told = json.dumps([mark, _said(space)], sort_keys=True, default=str)
+    told = json.dumps([mark, asdict(space)], sort_keys=True, default=str)
     search = Search(
         space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
         sampler=plan.sampler, seed=plan.seed,
@@ -126,10 +126,6 @@ def _search(found: Study, laboratory: Laboratory, plan: Plan) -> None:
         if time.monotonic() - drawn > REDRAWN:
             write_page(found, laboratory)
             drawn = time.monotonic()
-
-
-def _said(space: Space) -> Any:
-    return asdict(space)
 
 
 def _nearest(found: Study) -> str:

@@ -40,7 +40,7 @@ def storage_alone_is_short(facts: Facts) -> str | None:
 @rule("structured pruning", "for", "Han et al., 2016, Deep compression; Li et al., 2017")
 def more_than_bits_is_short(facts: Facts) -> str | None:
     """Where 8 bits are not enough, 30 % leaves first, then bits, each checked before the next."""
-    still = [what for what in facts.needs if facts.integers[what] > facts.limits[what]]
+    still = _over_at_eight_bits(facts)
     if not still:
         return None
     over = max(facts.integers[what] / facts.limits[what] for what in still)
@@ -56,8 +56,7 @@ def more_than_bits_is_short(facts: Facts) -> str | None:
 def bytes_alone_are_short(facts: Facts) -> str | None:
     """Where the file alone is over its limit at 8 bits, channels leave by their bytes: those that take time and
     few bytes may stay, and quality with them."""
-    still = [what for what in facts.needs if facts.integers[what] > facts.limits[what]]
-    if still != ["size"]:
+    if _over_at_eight_bits(facts) != ["size"]:
         return None
     return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over, and nothing else is: channels leave by the bytes that leave with them"
 
@@ -68,6 +67,10 @@ def energy_is_short(facts: Facts) -> str | None:
     if "energy" not in facts.needs or facts.over("energy") <= 1:
         return None
     return f"{facts.said('energy')}: work that leaves takes no energy"
+
+
+def _over_at_eight_bits(facts: Facts) -> list[str]:
+    return [what for what in facts.needs if facts.integers[what] > facts.limits[what]]
 
 
 RULES = (

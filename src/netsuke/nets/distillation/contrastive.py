@@ -6,20 +6,17 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from netsuke.core.passes import Range
-from netsuke.nets.data import Inputs
-from netsuke.nets.distillation.method import Method, Pair
-from netsuke.nets.distillation.values import embedding, pooled
+from netsuke.nets.distillation.method import OfEmbeddings, Pair
 
 SHARED = 128
 """Dimensions of the space in which both are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrastive(Method):
+class Contrastive(OfEmbeddings):
     """From what the student's last layer reads it must be told which of many samples the teacher saw.
 
     The paper draws the others from a memory of all samples by their number; here they are those the teacher
@@ -31,15 +28,6 @@ class Contrastive(Method):
     weight: float = 0.8
     others: Annotated[int, Range(1, 1_000_000)] = 4096
     sharpness: Annotated[float, Range(0.001, 10)] = 0.07
-
-    def pairs(
-        self, student: GraphModule, teacher: GraphModule, example: Inputs
-    ) -> tuple[Pair, ...]:
-        mine, theirs = embedding(student, example), embedding(teacher, example)
-        return () if mine is None or theirs is None else ((mine, theirs),)
-
-    def told(self, value: Tensor) -> Tensor:
-        return pooled(value)
 
     def distance(self, pairs: Sequence[Pair]) -> nn.Module:
         ((mine, theirs),) = pairs

@@ -12,7 +12,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.passes import Range
 from netsuke.core.registry import named, nearest
 from netsuke.nets.data import Inputs
-from netsuke.nets.distillation.values import Value, hidden
+from netsuke.nets.distillation.values import Value, embedding, hidden, pooled
 from netsuke.nets.protect import within
 
 Pair = tuple[Value, Value]
@@ -45,6 +45,23 @@ class Method(ABC):
         """A module ``(mine, theirs, targets) → loss``, whose parameters are trained with the student. Asked for
         where there are pairs."""
         raise NotImplementedError
+
+
+class OfEmbeddings(Method):
+    """Compares what the last layers read, averaged over places: all that a network knows of a sample."""
+
+    def pairs(
+        self, student: GraphModule, teacher: GraphModule, example: Inputs
+    ) -> tuple[Pair, ...]:
+        mine, theirs = embedding(student, example), embedding(teacher, example)
+        return () if mine is None or theirs is None else ((mine, theirs),)
+
+    def told(self, value: Tensor) -> Tensor:
+        """(batch, channels)."""
+        return pooled(value)
+
+    @abstractmethod
+    def distance(self, pairs: Sequence[Pair]) -> nn.Module: ...
 
 
 def method(name: str) -> Method:

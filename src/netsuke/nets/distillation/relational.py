@@ -6,32 +6,20 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
 from torch.nn import functional as F
 
 from netsuke.core.passes import Range
-from netsuke.nets.data import Inputs
-from netsuke.nets.distillation.method import Method, Pair
-from netsuke.nets.distillation.values import embedding, pooled
+from netsuke.nets.distillation.method import OfEmbeddings, Pair
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relational(Method):
+class Relational(OfEmbeddings):
     """Distances between the samples of a batch, and angles between three of them, in what the last layer
     reads; networks of any widths are compared. distances, angles: their weights, as in the paper."""
 
     name: ClassVar[str] = "relational"
     distances: Annotated[float, Range(0, 1e6)] = 25.0
     angles: Annotated[float, Range(0, 1e6)] = 50.0
-
-    def pairs(
-        self, student: GraphModule, teacher: GraphModule, example: Inputs
-    ) -> tuple[Pair, ...]:
-        mine, theirs = embedding(student, example), embedding(teacher, example)
-        return () if mine is None or theirs is None else ((mine, theirs),)
-
-    def told(self, value: Tensor) -> Tensor:
-        return pooled(value)
 
     def distance(self, pairs: Sequence[Pair]) -> nn.Module:
         return Relations(self.distances, self.angles)
