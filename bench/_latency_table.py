@@ -1,4 +1,5 @@
-"""Figure 7: how well a device's table of single kernels tells the time of pruned networks."""
+"""Figure 7 of `bench prune` and 3 of `bench search`: how well a device's table of single kernels tells the time
+of pruned networks."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from netsuke.passes.prune.space import Plan, Space
 
 RESNET56 = "resnet_cifar10/resnet56_jpeg.safetensors"
-PRUNINGS, SEED = 20, 2
+PRUNINGS, SUBNETS, SEED = 20, 50, 2
 """Others than those of seeds 0 and 1, on which the correction was chosen."""
 SIDE = 96
 """Of MobileNetV2's pictures, as in the visual wake words benchmark."""
@@ -70,7 +71,7 @@ def latency(bench: Bench) -> Figure:
     claims: list[Claim] = []
     details: dict[str, Any] = {}
     for name, (net, sample) in nets.items():
-        found = _found(bench, net, sample, name)
+        found = _found(bench, net, sample, (name, bench.count(PRUNINGS, 4)))
         error = found.error(found.predicted)
         say(f"  {name}: {error:.1f} % apart, rank {found.rank:.3f}, span {found.span:.1f}")
         say(f"    predicted {found.predicted}, measured {found.measured}")
@@ -92,7 +93,27 @@ def latency(bench: Bench) -> Figure:
     return Figure("predicted against measured latency", tuple(claims), 3 * PRUNINGS, details, notes)
 
 
-def _found(bench: Bench, net: nn.Module, sample: np.ndarray, name: str) -> Found:
+def subnets(bench: Bench) -> Figure:
+    """Fifty parts of ResNet-20, random widths and branches, predicted and measured."""
+    task = post_training(bench)
+    how = ("ResNet-20", bench.count(SUBNETS, 4))
+    found = _found(bench, network(bench, RESNET20), task.calibrate[:2], how)
+    claims = (
+        Claim("rank correlation", found.rank, "", "≥", 0.97),
+        Claim("median error", found.error(found.predicted), "%", "≤", MEDIAN_ERROR),
+        Claim("slowest over fastest", found.span, "x", "≥", SPAN),
+    )
+    details = {
+        "predicted": found.predicted, "measured": found.measured, "kernels": found.kernels,
+        "median error of the estimate without a table, %": found.error(found.estimated),
+    }  # fmt: skip
+    return Figure(
+        "predicted against measured time of subnets", claims, len(found.measured), details
+    )
+
+
+def _found(bench: Bench, net: nn.Module, sample: np.ndarray, how: tuple[str, int]) -> Found:
+    """how: the network's name, and of how many random prunings."""
     import torch
 
     from netsuke.clock import LiveKernels
@@ -101,9 +122,9 @@ def _found(bench: Bench, net: nn.Module, sample: np.ndarray, name: str) -> Found
     from netsuke.passes.prune.local import Local
     from netsuke.runtimes.onnxruntime import OnnxRuntime
 
-    here = device("local")
+    here, (name, count) = device("local"), how
     model = capture(net.eval(), torch.from_numpy(sample), name)
-    space, plans = _plans(model, here, bench.count(PRUNINGS, 4))
+    space, plans = _plans(model, here, count)
     middle = Local(space).descend(space.whole, (MIDDLE,))
     plans = [space.whole, middle, *plans]
     folder, runtime, table = bench.folder("latency"), OnnxRuntime(), LiveKernels(OnnxRuntime())

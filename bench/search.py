@@ -13,6 +13,20 @@ def figure_1(bench: Bench) -> Figure:
     return taught(bench)
 
 
+def figure_2(bench: Bench) -> Figure:
+    """Subnets of one supernet against networks of the same time that were trained alone."""
+    from bench._once import once
+
+    return once(bench)
+
+
+def figure_3(bench: Bench) -> Figure:
+    """The time of subnets, predicted by the device's table of kernels and measured."""
+    from bench._latency_table import subnets
+
+    return subnets(bench)
+
+
 def figure_4(bench: Bench) -> Figure:
     """A study of post-training trials on ResNet-20, against random search in the same time."""
     from bench._studied import searched

@@ -31,7 +31,7 @@ ROWS = (
         "explain",
     ),
     ("advisor", "report", "store"),
-    ("passes", "runtimes", "links", "probes", "checks", "agent", "devices"),
+    ("passes", "runtimes", "links", "probes", "checks", "agent", "devices", "families"),
     ("nets",),
     ("packer",),
     ("core",),

@@ -40,6 +40,8 @@ KINDS = {
             "quantize.qat",
             "quantize.nested",
             "quantize.equalize",
+            "search.subnet",
+            "search.supernet",
             "quantize.smooth",
         },
     ),

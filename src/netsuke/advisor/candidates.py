@@ -23,6 +23,8 @@ LEAST = 0.02
 """Share of the products that is left at least."""
 EMPTY = 0.8
 """Share of the weights that leaves where kernels skip any zero."""
+SEARCHED = 0.9
+"""Share that leaves where no pruning is expected to do."""
 Carve = Callable[[Layer], Layer]
 
 
@@ -98,6 +100,8 @@ def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
         narrower = _lighter_ones(facts, numbers)
     else:
         narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
+    if "no_carving_meets_it" in fired:
+        narrower.append(_searched(facts, numbers))
     if "battery_and_patience" in fired:
         return (narrower[0], *found, *narrower[1:])
     return (*found, *narrower)
@@ -158,6 +162,20 @@ def _lighter(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
         f"original as teacher, then {numbers.words}",
         layers=tuple(numbers.of(_carved(layer, products, weights)) for layer in facts.layers),
         loss=losses.joined(losses.channels(ratio), numbers.loss),
+    )  # fmt: skip
+
+
+def _searched(facts: Facts, numbers: Numbers) -> Candidate:
+    """A part of a supernet, then bits: for limits that no pruning of this network is expected to meet."""
+    supernet = make_pass("search.supernet", {"epochs": 2 * _enough(facts)})
+    subnet = make_pass("search.subnet", {"ratio": SEARCHED, "parameters": SEARCHED})
+    left = min(1 - SEARCHED, _share(facts, 1 - SEARCHED))
+    return Candidate(
+        recipe=Recipe(supernet, subnet, numbers.made()), carved=True, epochs=_epochs(supernet),
+        reason=f"the part of a supernet with {100 * (1 - SEARCHED):.0f} % of the time and of the weights, then "
+        f"{numbers.words}",
+        layers=tuple(numbers.of(_carved(layer, left)) for layer in facts.layers),
+        loss=losses.joined(losses.channels(SEARCHED), numbers.loss),
     )  # fmt: skip
 
 

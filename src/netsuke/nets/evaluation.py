@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import Graph, GraphModule, Interpreter, Node
 from torch.nn import functional as F
 
 from netsuke.core.data import Stream
@@ -92,11 +92,12 @@ def recalibrate(network: GraphModule, stream: Stream, samples: int = 1024) -> Gr
 class BatchStatistics(Interpreter):
     """Runs a network whose BatchNorms normalise by the batch at hand, all else as in eval mode.
 
-    seen: the batch's statistics, by the name of the running ones.
+    graph: another than the network's own, over its weights. seen: the batch's statistics, by the name of
+    the running ones.
     """
 
-    def __init__(self, network: GraphModule) -> None:
-        super().__init__(network)
+    def __init__(self, network: GraphModule, graph: Graph | None = None) -> None:
+        super().__init__(network, graph=graph)
         self.seen: dict[str, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:

@@ -39,10 +39,15 @@ def shared(network: fx.GraphModule) -> fx.GraphModule:
 
 def rebuilt(network: fx.GraphModule) -> fx.GraphModule:
     """``network`` itself after edits to its graph: dead nodes dropped, checked, compiled anew."""
-    network.graph.eliminate_dead_code(_acts)
-    network.graph.lint()
+    trim(network.graph)
     network.recompile()
     return network
+
+
+def trim(graph: fx.Graph) -> None:
+    """Drop the nodes that nobody reads, and check the rest."""
+    graph.eliminate_dead_code(_acts)
+    graph.lint()
 
 
 def _acts(node: fx.Node) -> bool:

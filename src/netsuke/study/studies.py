@@ -15,6 +15,7 @@ from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
 from netsuke.report.studied import UNITS
 from netsuke.study.front import Found, front
+from netsuke.study.halving import KEY, climbed
 from netsuke.study.laboratory import Laboratory, Result
 from netsuke.study.prefixes import RefusedError
 from netsuke.study.space import Space, Span
@@ -53,17 +54,20 @@ class Study:
         self._begin_again()
 
     @property
+    def _trials(self) -> list["optuna.trial.FrozenTrial"]:
+        """Read, never written to."""
+        return self._study.get_trials(deepcopy=False)
+
+    @property
     def found(self) -> tuple[Found, ...]:
         """Every trial that ended well."""
-        done = [t for t in self._study.trials if t.state.name == "COMPLETE"]
+        done = [t for t in self._trials if t.state.name == "COMPLETE"]
         return tuple(_found(t, self._search.objectives) for t in done)
 
     @property
     def count(self) -> int:
         """Trials that are over, whatever came of them."""
-        return sum(
-            t.state.is_finished() and "again" not in t.user_attrs for t in self._study.trials
-        )
+        return sum(t.state.is_finished() and "again" not in t.user_attrs for t in self._trials)
 
     def front(self) -> tuple[Found, ...]:
         """What no other trial within the limits beats."""
@@ -100,6 +104,10 @@ class Study:
         start = time.monotonic()
         title = " → ".join(p.name for p in recipe) or "nothing done"
         try:
+            rungs, stopped = climbed(recipe, laboratory, self._rungs())
+            trial.set_user_attr(KEY, rungs)
+            if stopped:
+                return self._failed(trial, stopped)
             result = laboratory.measure(recipe)
         except RefusedError as error:
             return self._failed(trial, f"refused: {error}")
@@ -111,6 +119,10 @@ class Study:
         trial.set_user_attr("seconds", {"working": result.working, "measuring": result.measuring, "rest": rest})  # fmt: skip
         self._tell(trial, result.values, result.over)
         return f"{title}: {_said(result)}"
+
+    def _rungs(self) -> list[dict[str, Any]]:
+        """What trials came to on their rungs."""
+        return [t.user_attrs[KEY] for t in self._trials if KEY in t.user_attrs]
 
     def _tell(self, trial: "optuna.Trial", values: Mapping[str, float], over: float) -> None:
         trial.set_user_attr("over", over)
@@ -127,7 +139,7 @@ class Study:
     def _said_before(self, trial: "optuna.Trial", recipe: Recipe) -> bool:
         """Whether an earlier trial of the same recipe is over: then the sampler is told what came of it."""
         text = recipe.to_toml() if recipe.passes else ""
-        for earlier in self._study.trials:
+        for earlier in self._trials:
             if earlier.user_attrs.get("recipe") == text and _is_over(earlier):
                 trial.set_user_attr("again", earlier.number)
                 if "reason" in earlier.user_attrs or not earlier.values:
@@ -142,7 +154,7 @@ class Study:
         """Trials in which an earlier process died, unless it did so before."""
         from optuna.trial import TrialState
 
-        for trial in self._study.trials:
+        for trial in self._trials:
             if trial.state is not TrialState.RUNNING:
                 continue
             tries = int(trial.user_attrs.get("tries", 1))

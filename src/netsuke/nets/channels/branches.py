@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
@@ -85,20 +85,25 @@ def drop(model: Model, leaving: Iterable[Branch]) -> GraphModule:
     """
     leaving = tuple(leaving)
     network = clone(model.network)
-    nodes = {n.name: n for n in network.graph.nodes}
+    shorten(network.graph, leaving)
+    rebuilt(network)
+    drop_unused(network)
+    _check(network, silence(model, leaving), model)
+    return network
+
+
+def shorten(graph: Graph, leaving: Iterable[Branch]) -> None:
+    """Edit the graph so that only the shortcuts of these branches are read."""
+    nodes = {n.name: n for n in graph.nodes}
     for branch in leaving:
         add = nodes[branch.add]
         shortcut = add.args[1 - branch.operand]
         again = [n for n in add.users if op(n) in ("relu", "relu_") and _is_positive(shortcut)]
         for twin in again:
             twin.replace_all_uses_with(shortcut)
-            network.graph.erase_node(twin)
+            graph.erase_node(twin)
         add.replace_all_uses_with(shortcut)
-        network.graph.erase_node(add)
-    rebuilt(network)
-    drop_unused(network)
-    _check(network, silence(model, leaving), model)
-    return network
+        graph.erase_node(add)
 
 
 def silence(model: Model, leaving: Iterable[Branch]) -> GraphModule:

@@ -1,6 +1,6 @@
 """Cutting channels out of a network: weights sliced, constants of the forward rewritten, checked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -62,6 +62,15 @@ def silenced(known: Groups, keep: Keep, whole: Mapping[str, Tensor]) -> dict[str
 
 
 def _slice_tensors(network: GraphModule, known: Groups, stays: np.ndarray) -> None:
+    for name, dim, kept in left(known, stays):
+        set_tensor(network, name, _tensor(network, name).detach().index_select(dim, kept))
+
+
+def left(known: Groups, stays: np.ndarray) -> Iterator[tuple[str, int, Tensor]]:
+    """(Tensor, dimension, the indices along it that stay) wherever some leave.
+
+    stays: by unit number. Raises NetsukeError where none would stay.
+    """
     gone: dict[tuple[str, int], np.ndarray] = {}
     for group in known.groups:
         for m in group.members:
@@ -71,9 +80,7 @@ def _slice_tensors(network: GraphModule, known: Groups, stays: np.ndarray) -> No
         if leaves.all():
             raise NetsukeError(f"{name}: dimension {dim} would be left without channels; keep one")
         if leaves.any():
-            tensor = _tensor(network, name).detach()
-            kept = torch.from_numpy(np.flatnonzero(~leaves))
-            set_tensor(network, name, tensor.index_select(dim, kept))
+            yield name, dim, torch.from_numpy(np.flatnonzero(~leaves))
 
 
 def _gone(first: int, unit: Ints, stays: np.ndarray) -> np.ndarray:

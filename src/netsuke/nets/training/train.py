@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 from netsuke.core.data import Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
+from netsuke.core.metric import Metric
 from netsuke.nets.data import Inputs, batches
 from netsuke.nets.distillation.imitation import Imitation, Manner
 from netsuke.nets.distillation.losses import hard_loss, soft_loss
@@ -43,6 +44,11 @@ class Trained:
     scores: tuple[float, ...]
     best: int
     notes: tuple[str, ...] = ()
+
+    def told(self, metric: Metric) -> str:
+        """What the training won, in words for a report."""
+        before, after = self.scores[0], self.scores[self.best]
+        return f"{metric.name} on validate {before:.4g} → {after:.4g}, best after epoch {self.best}"
 
 
 def train(
@@ -103,6 +109,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
         self.hard = hard_loss(self.goal.data)
+        self.soft = soft_loss(self.goal.data, self.plan.temperature, self.plan.answers)
         beside = self.imitated.parameters() if self.imitated else ()
         self.optimizer = optimizer(self.network, self.plan, beside)
         self._moving = (*self.network.parameters(), *beside)
@@ -169,29 +176,49 @@ class _Run:
     def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
         """Add up the gradients of this step's views; False where a loss is not finite."""
         heard = () if self.imitated is None else self.imitated.hear(inputs)
-        views = self.way.each(self._steps)
+        views, first = self.way.each(self._steps), None
         for view in views:
             view(self.network)
-            loss = self._loss(inputs, heard, target) / len(views)
+            if first is None:
+                given, loss = self._lesson(inputs, heard, target)
+            else:
+                given, loss = self._after(inputs, first, target)
+            loss = loss / len(views)
             if not math.isfinite(loss.item()):
                 return False
             loss.backward()
+            if self.way.inplace and first is None:
+                first = _constant(given)
         return True
 
-    def _loss(self, inputs: Inputs, heard: Sequence[Heard], target: Tensor | None) -> Tensor:
-        """heard: what its teachers say of these inputs."""
+    def _lesson(
+        self, inputs: Inputs, heard: Sequence[Heard], target: Tensor | None
+    ) -> tuple[Any, Tensor]:
+        """(Its outputs, the loss.) heard: what its teachers say of these inputs."""
         if self.imitated is None:
             with self.pace.autocast():
                 outputs = self.network(*inputs)
-            return self.hard(_floats(outputs), target)
+            mine = _floats(outputs)
+            return mine, self.hard(mine, target)
         with self.pace.autocast():
             outputs, told = self.imitated.look(self.network, inputs)
         mine = _floats(outputs)
-        loss = self.imitated.soft(mine, heard) * self.plan.soft
+        loss = self._mixed(mine, self.imitated.soft(mine, heard), target)
+        inside = self.imitated.inside(told, heard, target)
+        return mine, loss if inside is None else loss + inside
+
+    def _after(self, inputs: Inputs, first: Any, target: Tensor | None) -> tuple[Any, Tensor]:
+        """The same for a view that learns from what the step's first view gave."""
+        with self.pace.autocast():
+            mine = _floats(self.network(*inputs))
+        return mine, self._mixed(mine, self.soft(mine, first), target)
+
+    def _mixed(self, mine: Any, apart: Tensor, target: Tensor | None) -> Tensor:
+        """apart: how far it is from who teaches."""
+        loss = apart * self.plan.soft
         if self.plan.soft < 1:
             loss = loss + self.hard(mine, target) * (1 - self.plan.soft)
-        inside = self.imitated.inside(told, heard, target)
-        return loss if inside is None else loss + inside
+        return loss
 
     def _progress(self) -> float:
         return self._seen / max(1, self._samples * self.plan.epochs)
@@ -226,3 +253,10 @@ def _floats(outputs: Any) -> Any:
     if isinstance(outputs, Tensor):
         return outputs.float() if outputs.is_floating_point() else outputs
     return tuple(_floats(o) for o in outputs)
+
+
+def _constant(outputs: Any) -> Any:
+    """The same, no gradients through them."""
+    if isinstance(outputs, Tensor):
+        return outputs.detach()
+    return tuple(_constant(o) for o in outputs)

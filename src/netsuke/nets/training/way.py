@@ -30,7 +30,9 @@ class Way:
     weight has moved. views: the states of the network that are judged, its first one last. each:
     number of the step → the views that it trains together, by the mean of their losses. counts:
     whether the network of an epoch that ends at this share may be the one that is kept; the last
-    always may. zeros: what stays zero; None takes the zeros that the network comes with.
+    always may. zeros: what stays zero; None takes the zeros that the network comes with. inplace: the
+    views of a step that come after its first imitate what that one gives, and no other teacher (Yu and
+    Huang, 2019, "Universally slimmable networks").
     """
 
     before: Hook = _as_it_is
@@ -39,3 +41,4 @@ class Way:
     graded: Hook = _as_it_is
     counts: Callable[[float], bool] = _always
     zeros: Zeros | None = None
+    inplace: bool = False

@@ -13,7 +13,7 @@ from netsuke.nets.distillation.losses import Answering
 from netsuke.nets.distillation.method import Method
 from netsuke.nets.quantizers.place import is_quantized
 from netsuke.nets.training.plan import TrainPlan
-from netsuke.nets.training.train import Trained, retrain
+from netsuke.nets.training.train import retrain
 from netsuke.passes.distill.students import Student, made, start_of, teachers_of
 from netsuke.passes.distill.tune import Tuning, tuned
 from netsuke.passes.training import TrainingPass
@@ -75,7 +75,8 @@ class Distill(TrainingPass):
         tuning = self._tuned(model, student, teachers, goal)
         trained = retrain(student.network, teachers, goal, tuning.plan)
         chosen = (tuning.said(goal.data.metric.name),) if tuning.trials else ()
-        notes = (*said, f"taught by {names}", *chosen, *self._told(trained, goal), *trained.notes)
+        told = f"{self.epochs} epochs: {trained.told(goal.data.metric)}"
+        notes = (*said, f"taught by {names}", *chosen, told, *trained.notes)
         step = Step(
             name=self.name, settings=self.settings(), summary=said[0], notes=notes,
             table={"scores": list(trained.scores)} | (tuning.table() if tuning.trials else {}),
@@ -98,10 +99,3 @@ class Distill(TrainingPass):
         """A student less narrow; then longer lessons."""
         wider = (replace(self, ratio=round(self.ratio * 0.6, 3)),) if self.ratio else ()
         return (*wider, replace(self, epochs=2 * self.epochs)) if self.epochs else wider
-
-    def _told(self, trained: Trained, goal: Goal) -> tuple[str, ...]:
-        before, after = trained.scores[0], trained.scores[trained.best]
-        return (
-            f"{self.epochs} epochs: {goal.data.metric.name} on validate {before:.4g} → {after:.4g}, "
-            f"best after epoch {trained.best}",
-        )

@@ -1,5 +1,6 @@
 """Structured pruning: whole channels, attention heads and residual branches leave."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
@@ -7,20 +8,28 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
 from netsuke.core.registry import named
-from netsuke.nets.channels.groups import Heads
+from netsuke.nets.channels.groups import Group, Heads
 from netsuke.nets.channels.importance import Criterion
-from netsuke.nets.channels.rehearsal import Parts, Rehearsal, parts
+from netsuke.nets.channels.rehearsal import Rehearsal, parts
 from netsuke.nets.onnx_out import export_onnx
-from netsuke.nets.protect import check_named, is_named
 from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.choose import Descent, carved, choose
+from netsuke.passes.prune.evolve import Evolution
 from netsuke.passes.prune.local import Local
 from netsuke.passes.prune.mend import channels_left, mended
 from netsuke.passes.prune.prices import Cost, Prices
+from netsuke.passes.prune.protection import unprotected
 from netsuke.passes.prune.retraining import RetrainedPass
-from netsuke.passes.prune.space import Part, Shares, Space
+from netsuke.passes.prune.space import Shares, Space, movable
 from netsuke.passes.prune.stages import Stage, Watch, ramp, shared_out
-from netsuke.passes.prune.wording import changes, layers_of, protected, reasons, summary
+from netsuke.passes.prune.wording import changes, protected, reasons, summary
+
+Scope = Literal["global", "local", "evolved"]
+SCOPES: dict[Scope, Callable[[Space, Rehearsal, Goal], Descent]] = {
+    "global": Allocator,
+    "local": lambda space, *_: Local(space),
+    "evolved": Evolution,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,8 @@ class Channels(RetrainedPass):
     ratio: the share of the cost that leaves. cost: time on the goal's device (measured where the
     goal has a clock), MACs, parameters, or bytes of the exported file. parameters: the share of them
     that leaves at least, for who must also get smaller. scope: "global" takes where the least harm is
-    done, "local" the same share of every layer, and no branches. criterion: which units of a group go
+    done, step by step; "evolved" goes on from there by evolution; "local" takes the same share of every
+    layer, and no branches. criterion: which units of a group go
     first. heads: attention heads leave "whole", or all get "narrower" alike. branches: whether whole
     residual branches may leave. reconstruct: before any training, weights are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
     little, retrain, again, until the ratio is reached or too much quality is lost; the epochs are shared
@@ -42,7 +52,7 @@ class Channels(RetrainedPass):
     ratio: Annotated[float, Range(0.05, 0.95)] = 0.3
     cost: Cost = "seconds"
     parameters: Annotated[float, Range(0, 0.95)] = 0.0
-    scope: Literal["global", "local"] = "global"
+    scope: Scope = "global"
     criterion: str = "taylor"
     heads: Heads = "whole"
     branches: bool = True
@@ -131,9 +141,7 @@ class Channels(RetrainedPass):
             return None
         space.order_by(self._criterion().score(now, space.parts.groups, goal))
         rehearsal = Rehearsal(now, space.parts, goal)
-        descent: Descent = (
-            Local(space) if self.scope == "local" else Allocator(space, rehearsal, goal)
-        )
+        descent = SCOPES[self.scope](space, rehearsal, goal)
         choice = choose(now, space, descent, goal, self.cost, left)
         plan = choice.plan
         network, mending = mended(
@@ -162,23 +170,14 @@ class Channels(RetrainedPass):
 
     def _space(self, model: Model, goal: Goal) -> Space:
         found = parts(model, self.heads)
-        self._check_names(found)
         costs: tuple[Cost, ...] = (self.cost, "parameters")
         prices = tuple(
             Prices(model, found.groups, goal.device, cost, goal.kernels) for cost in costs
         )
-        allowed = found.branches if self.branches and self.scope == "global" else ()
-        every = Space(found, (*found.groups, *allowed), prices)
-        movable = [p for p in every.free if not self._is_protected(p)]
-        return Space(found, tuple(p for p in movable if every.below(every.whole, p)), prices)
-
-    def _is_protected(self, part: Part) -> bool:
-        return any(is_named(layer, self.protect) for layer in layers_of(part))
-
-    def _check_names(self, found: Parts) -> None:
-        known = {layer for part in (*found.groups, *found.branches) for layer in layers_of(part)}
-        known |= {layer for layer, _ in found.groups.protected}
-        check_named(f"{self.name}.protect", self.protect, known)
+        free = unprotected(found, self.protect, f"{self.name}.protect")
+        if not self.branches or self.scope == "local":
+            free = tuple(p for p in free if isinstance(p, Group))
+        return movable(found, free, prices)
 
 
 def _noted(stage: Stage, word: str) -> Stage:

@@ -22,9 +22,5 @@ class RetrainedPass(RetrainingPass):
         if epochs == 0:
             return network, ()
         trained = retrain(network, (teacher,), goal, replace(self.plan(), epochs=epochs))
-        before, after = trained.scores[0], trained.scores[trained.best]
-        said = (
-            f"retrained {epochs} epochs with the original as teacher: {goal.data.metric.name} "
-            f"on validate {before:.4g} → {after:.4g}, best after epoch {trained.best}"
-        )
+        said = f"retrained {epochs} epochs with the original as teacher: {trained.told(goal.data.metric)}"
         return trained.network, (said, *trained.notes)

@@ -1,6 +1,6 @@
 """Where pruning can go from where it stands: plans, their price, and the steps below each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,11 @@ class Plan:
 
     widths: tuple[int, ...]
     leaving: frozenset[Branch] = frozenset()
+
+    def with_width(self, group_id: int, width: int) -> "Plan":
+        """The same, but for the units of one group."""
+        widths = (*self.widths[:group_id], width, *self.widths[group_id + 1 :])
+        return replace(self, widths=widths)
 
 
 Part = Group | Branch
@@ -67,7 +72,7 @@ class Space:
         if isinstance(part, Branch):
             return replace(plan, leaving=plan.leaving - {part}) if part in plan.leaving else None
         width = next(self.ladders.above(plan.widths, part.id), None)
-        return None if width is None else _with_width(plan, part.id, width)
+        return None if width is None else plan.with_width(part.id, width)
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
@@ -89,14 +94,15 @@ class Space:
                 yield replace(plan, leaving=plan.leaving | {part})
             return
         for width in self.ladders.below(plan.widths, part.id):
-            lower = _with_width(plan, part.id, width)
+            lower = plan.with_width(part.id, width)
             if not self.ladders.empties(self.keep(lower)):
                 yield lower
 
 
-def _with_width(plan: Plan, group_id: int, width: int) -> Plan:
-    widths = (*plan.widths[:group_id], width, *plan.widths[group_id + 1 :])
-    return replace(plan, widths=widths)
+def movable(parts: Parts, asked: Iterable[Part], prices: tuple[Prices, ...]) -> Space:
+    """The space in which those parts are free that gain something when there is less of them."""
+    every = Space(parts, tuple(asked), prices)
+    return Space(parts, tuple(p for p in every.free if every.below(every.whole, p)), prices)
 
 
 def _less(after: tuple[float, ...], before: tuple[float, ...]) -> bool:

@@ -1,0 +1,201 @@
+"""Figure 2 of `bench search`: one supernet against networks of the same time that were trained alone."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench._contest import gap
+from bench._data import load_test
+from bench._harness import Bench, Claim, Figure, say, timed
+from bench._setup import with_training
+from bench._timing import compare, outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netsuke.core.goal import Goal
+    from netsuke.core.model import Model
+    from netsuke.families.vision import MobileNet
+
+STEM, STAGES = 16, ((24, 2, 1), (40, 3, 2), (80, 3, 2))
+"""Of the largest network: a MobileNetV2 for 32×32 pictures. Blocks stay, widths are scaled."""
+SCALES = tuple(i / 16 for i in range(4, 17))
+"""Of the uniformly scaled networks; channels are multiples of 4."""
+SHARES = (0.35, 0.5, 0.7)
+"""Of the largest network's time: the budgets."""
+WHOLE, SHRINKING = 20, 40
+"""Epochs of the largest network from scratch, and of the supernet it then becomes."""
+TRAINING = {"lr": 0.1, "batch": 128}
+SOON = 60.0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A subnet and the uniformly scaled network beside it. right: by test image. seconds: that finding the subnet
+    took. slower: the other's time ÷ the subnet's."""
+
+    ours: np.ndarray
+    theirs: np.ndarray
+    seconds: float
+    scale: float
+    slower: float
+    epochs: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return gap(self.theirs, self.ours) | {
+            "ours": float(self.ours.mean()), "theirs": float(self.theirs.mean()),
+            "seconds": self.seconds, "scale of the other": self.scale,
+            "its time over the subnet's": self.slower, "its epochs": self.epochs,
+        }  # fmt: skip
+
+    @property
+    def better(self) -> float:
+        """Points."""
+        return 100 * float(self.ours.mean() - self.theirs.mean())
+
+
+def once(bench: Bench) -> Figure:
+    """CIFAR-10, everything from scratch."""
+    rivals = _rivals(bench)
+    claims = (
+        Claim("budgets at which the subnet is better by 0.5 points", sum(r.better >= 0.5 for r in rivals), "", "≥", 2),
+        Claim("longest search for a subnet", max(r.seconds for r in rivals), "s", "≤", SOON),
+        Claim("the other network's time over the subnet's, at least", min(r.slower for r in rivals), "x", "≥", 1),
+    )  # fmt: skip
+    notes = tuple(
+        f"{100 * share:.0f} % of the time: {100 * r.ours.mean():.2f} against {100 * r.theirs.mean():.2f} % "
+        f"({r.better:+.2f} pt), scaled to {r.scale:.2f} and trained {r.epochs} epochs"
+        for share, r in zip(SHARES, rivals, strict=True)
+    )
+    details = {f"{share:g}": r.to_dict() for share, r in zip(SHARES, rivals, strict=True)}
+    return Figure("once for all", claims, len(rivals[0].ours), details, notes)
+
+
+def _rivals(bench: Bench) -> list[Rival]:
+    from netsuke.core.budget import Budget
+    from netsuke.core.observer import Observer
+    from netsuke.intake import take_goal, take_model
+
+    goal = take_goal(with_training(bench), "local", Budget(), 0, Observer())
+    largest = take_model(_drawn(1.0), goal.data, "largest")
+    with timed() as spent:
+        supernet = _supernet(bench, largest, goal)
+    say(f"  the supernet took {spent.seconds['cpu']:.0f} s of CPU time")
+    subnets = [_subnet(bench, supernet, goal, share) for share in SHARES]
+    chosen = _as_slow(bench, supernet, [model for model, _ in subnets], goal)
+    rivals = []
+    for (model, seconds), (scale, slower) in zip(subnets, chosen, strict=True):
+        alone, epochs = _alone(scale, goal, spent.seconds["cpu"] / len(SHARES))
+        right = [_right(bench, one, goal) for one in (model, alone)]
+        rivals.append(Rival(*right, seconds, scale, slower, epochs))
+        say(f"    {rivals[-1].better:+.2f} pt against {scale:.2f} of the widths, {epochs} epochs")
+    return rivals
+
+
+def _drawn(scale: float) -> MobileNet:
+    import torch
+
+    from netsuke.families.vision import MobileNet
+
+    def scaled(channels: int) -> int:
+        return max(4, round(scale * channels / 4) * 4)
+
+    torch.manual_seed(0)
+    stages = [(scaled(width), blocks, stride) for width, blocks, stride in STAGES]
+    return MobileNet(10, stem=(scaled(STEM), 1), stages=stages)
+
+
+def _supernet(bench: Bench, largest: Model, goal: Goal) -> Model:
+    """The largest network from scratch, then all of its parts."""
+    from netsuke.nets.training.train import TrainPlan, train
+    from netsuke.passes.search.supernet import Supernet
+
+    plan = TrainPlan(epochs=bench.count(WHOLE, 1), **TRAINING)
+    whole = replace(largest, network=train(largest.network, (), goal, plan))
+    made = Supernet(
+        epochs=bench.count(SHRINKING, 1), lr=TRAINING["lr"] / 2, batch=TRAINING["batch"]
+    )
+    return made.apply(whole, goal)
+
+
+def _subnet(bench: Bench, supernet: Model, goal: Goal, share: float) -> tuple[Model, float]:
+    """(The part of the supernet that takes this share of its time, seconds it took to find.)"""
+    from netsuke.passes.search.subnet import Subnet
+
+    with on_the_clock(bench, supernet, goal) as lent:
+        start = time.perf_counter()
+        found = Subnet(ratio=1 - share).apply(supernet, lent)
+        return found, time.perf_counter() - start
+
+
+@contextmanager
+def on_the_clock(bench: Bench, model: Model, goal: Goal) -> Iterator[Goal]:
+    """The goal with what a fit lends it: this machine's clock and its table of kernels."""
+    from netsuke.clock import LiveClock, LiveKernels
+    from netsuke.fitting import Options, original_state, workbench
+
+    with tempfile.TemporaryDirectory(dir=bench.folder("runs")) as name:
+        folder = Path(name)
+        with workbench(goal, Options(out=folder), folder) as place:
+            clock = LiveClock(place, original_state(place, model))
+            yield replace(place.goal, clock=clock, kernels=LiveKernels(place.runtime))
+
+
+def _as_slow(
+    bench: Bench, supernet: Model, subnets: list[Model], goal: Goal
+) -> list[tuple[float, float]]:
+    """For each subnet (the narrowest uniformly scaled network that is no faster, its time ÷ the subnet's), all
+    timed in turns."""
+    from netsuke.intake import take_model
+
+    nets = {"largest": supernet} | {f"sub {i}": model for i, model in enumerate(subnets)}
+    nets |= {f"{s}": take_model(_drawn(s), goal.data, f"{s}") for s in SCALES}
+    files = {name: exported(bench, model, goal) for name, model in nets.items()}
+    times = compare(files, "largest", goal_sample(goal), bench.count(10, 1))
+    took = {name: 1 / timing.ratio for name, timing in times.items()}
+    found = []
+    for i in range(len(subnets)):
+        over = {s: took[f"{s}"] / took[f"sub {i}"] for s in SCALES}
+        scale = next((s for s in SCALES if over[s] >= 1), SCALES[-1])
+        found.append((scale, over[scale]))
+        left = f"    a subnet takes {100 * took[f'sub {i}']:.0f} % of the largest's time"
+        say(f"{left}, {scale:.2f} of the widths {over[scale]:.2f} x as long")
+    return found
+
+
+def exported(bench: Bench, model: Model, goal: Goal) -> Path:
+    from netsuke.runtimes.onnxruntime import OnnxRuntime
+
+    folder = Path(tempfile.mkdtemp(dir=bench.folder("runs")))
+    return OnnxRuntime().export(model, goal.device, folder / "m.onnx").path
+
+
+def goal_sample(goal: Goal) -> np.ndarray:
+    sample: np.ndarray = next(goal.data.validate.batches(1)).inputs[0]
+    return sample
+
+
+def _alone(scale: float, goal: Goal, seconds: float) -> tuple[Model, int]:
+    """(A uniformly scaled network from scratch, the epochs it got for this much CPU time.)"""
+    from netsuke.intake import take_model
+    from netsuke.nets.training.train import TrainPlan, train
+
+    model = take_model(_drawn(scale), goal.data, f"{scale}")
+    with timed() as one:
+        train(model.network, (), goal, TrainPlan(epochs=1, **TRAINING))
+    epochs = max(1, round(seconds / one.seconds["cpu"]))
+    plan = TrainPlan(epochs=epochs, **TRAINING)
+    return replace(model, network=train(model.network, (), goal, plan)), epochs
+
+
+def _right(bench: Bench, model: Model, goal: Goal) -> np.ndarray:
+    x, y = load_test(bench)
+    found: np.ndarray = outputs(exported(bench, model, goal), x).argmax(1) == y
+    return found

@@ -1,0 +1,106 @@
+"""Which parts of a network a step of its training asks for."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from torch.fx import GraphModule
+
+from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.groups import Group
+from netsuke.nets.elastic.part import Part, become, part
+from netsuke.nets.training.way import View
+from netsuke.passes.prune.space import Plan, Space
+
+KEPT = 64
+"""Parts that are not built again when they are asked for anew."""
+
+
+@dataclass
+class Sampler:
+    """The sandwich rule (Yu and Huang, 2019, "Universally slimmable networks"): the whole, the smallest, and
+    some between, in every step.
+
+    least: the smallest share of a group's units. opening: the share of the training in which the smallest
+    goes from the whole down to that (progressive shrinking; Cai et al., 2020). between: how many.
+    """
+
+    network: GraphModule
+    space: Space
+    least: float
+    opening: float
+    between: int
+    seed: int
+    _progress: float = 0.0
+    _built: dict[Plan, Part] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._draw = random.Random(self.seed)
+
+    def before(self, _: GraphModule, progress: float) -> None:
+        """How far the training is."""
+        self._progress = progress
+
+    def step(self, _: int) -> tuple[View, ...]:
+        """The whole first, so that the others can learn from it."""
+        plans = [self._random() for _ in range(self.between)]
+        return (self.view(None), *map(self.view, plans), self.view(self.smallest()))
+
+    def view(self, plan: Plan | None) -> View:
+        """Puts the network into the state of computing as this plan, None as the whole."""
+        whole = plan is None or plan == self.space.whole
+        return partial(_show, part=None if whole or plan is None else self._part(plan))
+
+    def smallest(self, share: float | None = None) -> Plan:
+        """The narrowest with no less than this share of each group's units (that of now when not given); at
+        the least, all branches gone that may."""
+        share = self._share if share is None else share
+        plan = self.space.whole
+        for group in self._groups():
+            plan = plan.with_width(group.id, self._widths(plan, group, share)[0])
+        return replace(
+            plan, leaving=frozenset(self._branches()) if share <= self.least else plan.leaving
+        )
+
+    def _random(self) -> Plan:
+        plan = self.space.whole
+        for group in self._groups():
+            plan = plan.with_width(
+                group.id, self._draw.choice(self._widths(plan, group, self._share))
+            )
+        gone = 0.5 * self._opened
+        return replace(
+            plan, leaving=frozenset(b for b in self._branches() if self._draw.random() < gone)
+        )
+
+    @property
+    def _opened(self) -> float:
+        return min(1.0, self._progress / self.opening) if self.opening else 1.0
+
+    @property
+    def _share(self) -> float:
+        return 1 - (1 - self.least) * self._opened
+
+    def _widths(self, plan: Plan, group: Group, share: float) -> list[int]:
+        """From the narrowest that is no less than this share, to the whole."""
+        below = self.space.ladders.below(plan.widths, group.id)
+        return sorted({group.units, *(n for n in below if n >= share * group.units)})
+
+    def _groups(self) -> Iterable[Group]:
+        return (p for p in self.space.free if isinstance(p, Group))
+
+    def _branches(self) -> Iterable[Branch]:
+        return (p for p in self.space.free if isinstance(p, Branch))
+
+    def _part(self, plan: Plan) -> Part:
+        if plan not in self._built:
+            if len(self._built) >= KEPT:
+                self._built.pop(next(iter(self._built)))
+            known = self.space.parts.groups
+            self._built[plan] = part(self.network, known, self.space.keep(plan), plan.leaving)
+        return self._built[plan]
+
+
+def _show(network: GraphModule, part: Part | None) -> None:
+    become(network, part)
