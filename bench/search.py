@@ -32,3 +32,10 @@ def figure_4(bench: Bench) -> Figure:
     from bench._studied import searched
 
     return searched(bench)
+
+
+def figure_5(bench: Bench) -> Figure:
+    """Spoken digits, judged by speakers never heard: a searched network under 50 kB and the largest of its space."""
+    from bench._spotting import spotting
+
+    return spotting(bench)

@@ -1,0 +1,104 @@
+"""Figure 5 of `bench search`: words of speakers never heard, by a network found in a space, under 50 kB."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench._contest import gap
+from bench._harness import Bench, Claim, Figure, say
+from bench._speech import CLASSES, SPEAKERS, Speech, fold, speech
+from bench._timing import outputs
+
+if TYPE_CHECKING:
+    from netsuke.core.task import Task
+    from netsuke.store import Run
+
+WIDTH, BLOCKS, STRIDE = 96, 4, (4, 2)
+"""Of the largest network of the space."""
+EPOCHS = 40
+RECIPE = """
+[[pass]]
+use = "search.supernet"
+epochs = {epochs}
+batch = 64
+lr = 0.02
+[[pass]]
+use = "search.subnet"
+cost = "bytes"
+ratio = 0.45
+[[pass]]
+use = "quantize.static"
+"""
+LIMIT = 50_000
+
+
+@dataclass(frozen=True)
+class Spotted:
+    """On one speaker: what was right, by recording, and the bytes of the file that runs."""
+
+    whole: np.ndarray
+    found: np.ndarray
+    bytes: tuple[int, int]
+
+
+def spotting(bench: Bench) -> Figure:
+    """Each speaker in turn is the one to judge by."""
+    spoken = speech(bench)
+    every = [_spotted(bench, spoken, number) for number in range(1 if bench.quick else SPEAKERS)]
+    whole, found = (np.concatenate([getattr(one, who) for one in every]) for who in ("whole", "found"))  # fmt: skip
+    apart = gap(whole, found)
+    claims = (
+        Claim("below the largest of its space", apart["points"], "pt", "≤", 1.0),
+        Claim(
+            "largest file found", max(one.bytes[1] for one in every) / 1000, "kB", "≤", LIMIT / 1000
+        ),  # fmt: skip
+    )
+    notes = (
+        f"{100 * found.mean():.2f} % of {len(found):,} recordings, the largest {100 * whole.mean():.2f} % "
+        f"({every[0].bytes[0] / 1000:.0f} kB); 95 % of the difference: {apart['low']:+.2f} … {apart['high']:+.2f} pt",
+    )
+    details: dict[str, Any] = apart | {
+        "by speaker": [[float(one.whole.mean()), float(one.found.mean()), *one.bytes] for one in every]
+    }  # fmt: skip
+    return Figure("spoken digits under 50 kB", claims, len(found), details, notes)
+
+
+def _spotted(bench: Bench, spoken: Speech, number: int) -> Spotted:
+    task = fold(spoken, number)
+    run = _run(bench, task, number)
+    x, y = task.test
+    whole, found = (outputs(path, x).argmax(1) == y for path in (run.baseline.path, run.artifact.path))  # fmt: skip
+    sizes = (run.baseline.path.stat().st_size, run.artifact.path.stat().st_size)
+    say(f"  speaker {number}: {100 * whole.mean():.1f} % → {100 * found.mean():.1f} %, {sizes[0]:,} → {sizes[1]:,} bytes")  # fmt: skip
+    return Spotted(whole, found, sizes)
+
+
+def _run(bench: Bench, task: Task, number: int) -> Run:
+    """The largest network from scratch, then what the recipe finds in it."""
+    import torch
+
+    import netsuke
+    from netsuke.core.budget import Budget
+    from netsuke.core.observer import Observer
+    from netsuke.core.recipe import read_recipe
+    from netsuke.families.audio import DSCNN
+    from netsuke.fitting import Options
+    from netsuke.intake import take_goal, take_model
+    from netsuke.nets.training.train import TrainPlan, train
+
+    torch.manual_seed(number)
+    goal = take_goal(task, "local", Budget(), number, Observer())
+    drawn = take_model(DSCNN(CLASSES, WIDTH, BLOCKS, stride=STRIDE), goal.data, "largest")
+    plan = TrainPlan(epochs=bench.count(EPOCHS, 1), lr=0.05, batch=64)
+    largest = replace(drawn, network=train(drawn.network, (), goal, plan))
+    folder = Path(tempfile.mkdtemp(prefix="spotting-", dir=bench.folder("runs")))
+    return netsuke.fit(
+        largest, task, budget=Budget(size=LIMIT, drop="100 pt"),
+        recipe=read_recipe(RECIPE.format(epochs=bench.count(EPOCHS, 1))),
+        options=Options(name="spotting", out=folder, seed=number),
+    )  # fmt: skip
