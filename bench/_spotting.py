@@ -56,7 +56,7 @@ def spotting(bench: Bench) -> Figure:
         Claim("below the largest of its space", apart["points"], "pt", "≤", 1.0),
         Claim(
             "largest file found", max(one.bytes[1] for one in every) / 1000, "kB", "≤", LIMIT / 1000
-        ),  # fmt: skip
+        ),
     )
     notes = (
         f"{100 * found.mean():.2f} % of {len(found):,} recordings, the largest {100 * whole.mean():.2f} % "
