@@ -444,3 +444,13 @@ def test_the_same_seed_gives_the_same_network():
     one, two = (plugin.apply(small(), goal(seed=3, **trainable())).network for _ in range(2))
     assert one.code == two.code
     assert all(torch.equal(v, two.state_dict()[k]) for k, v in one.state_dict().items())
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5])
+def test_channels_leave_by_the_activations_that_are_in_memory_at_once(
+    model: Model, goal: Goal, ratio: float
+) -> None:
+    narrower = Channels(ratio=ratio, cost="activations", epochs=0).apply(model, goal)
+    before, after = (max(layer.alive for layer in layers(m)) for m in (model, narrower))
+    assert after <= (1 - ratio) * before
+    assert "activations" in narrower.lineage[-1].summary

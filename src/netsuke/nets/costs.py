@@ -90,6 +90,11 @@ def layers(model: Model) -> tuple[Layer, ...]:
     return tuple(found)
 
 
+def peak(graph: fx.Graph, known: Shapes) -> int:
+    """Elements of activations that are in memory at once, at most, for one sample or as many as ``known`` is of."""
+    return max(alive(graph, known, _live(graph), FUSED).values(), default=0)
+
+
 def _live(graph: fx.Graph) -> set[fx.Node]:
     """The nodes whose value depends on the values, not just the sizes, of an input."""
     live: set[fx.Node] = set()

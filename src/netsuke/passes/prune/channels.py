@@ -36,16 +36,16 @@ SCOPES: dict[Scope, Callable[[Space, Rehearsal, Goal], Descent]] = {
 class Channels(RetrainedPass):
     """Remove whole channels and branches, the least damage first (Li et al., 2017; Molchanov et al., 2019).
 
-    ratio: the share of the cost that leaves. cost: time on the goal's device (measured where the
-    goal has a clock), MACs, parameters, or bytes of the exported file. parameters: the share of them
-    that leaves at least, for who must also get smaller. scope: "global" takes where the least harm is
-    done, step by step; "evolved" goes on from there by evolution; "local" takes the same share of every
-    layer, and no branches. criterion: which units of a group go
-    first. heads: attention heads leave "whole", or all get "narrower" alike. branches: whether whole
-    residual branches may leave. reconstruct: before any training, weights are fitted by least squares to what the whole network's layers gave; needs no labels. steps: prune a
-    little, retrain, again, until the ratio is reached or too much quality is lost; the epochs are shared
-    out among them. epochs, lr, batch, temperature, soft: retraining with the original as teacher
-    (``nets.train``); none without training data. protect: layers, or modules of layers, that stay.
+    ratio: the share of the cost that leaves. cost: time on the goal's device (measured where the goal has a
+    clock), MACs, parameters, bytes of the exported file, or the activations in memory at once. parameters:
+    the share of them that leaves at least, for who must also get smaller. scope: "global" takes where the
+    least harm is done, step by step; "evolved" goes on from there by evolution; "local" takes the same share
+    of every layer, and no branches. criterion: which units of a group go first. heads: attention heads leave
+    "whole", or all get "narrower" alike. branches: whether whole residual branches may leave. reconstruct:
+    before any training, weights are fitted by least squares to what the whole network's layers gave; needs no
+    labels. steps: prune a little, retrain, again, until the ratio is reached or too much quality is lost; the
+    epochs are shared out among them. epochs, lr, batch, temperature, soft: retraining with the original as
+    teacher (``nets.train``); none without training data. protect: layers, or modules of layers, that stay.
     """
 
     name: ClassVar[str] = "prune.channels"

@@ -45,7 +45,7 @@ def choose(
         return _by_clock(model, space, descent, goal, wanted)
     plan = descent.climb(descent.descend(space.whole, wanted), wanted)
     share = space.shares(plan)[0]
-    how = "counted" if cost in ("macs", "parameters") else "predicted"
+    how = "counted" if cost in ("macs", "parameters", "activations") else "predicted"
     return Choice(plan, share, f"{100 * share:.0f} % of the {cost} is left ({how})")
 
 

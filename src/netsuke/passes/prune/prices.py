@@ -1,5 +1,6 @@
 """What a network would cost with some of its parts gone, without cutting it."""
 
+import copy
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,28 +8,28 @@ from functools import cached_property
 from typing import Literal
 
 from torch import nn
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 
 from netsuke.core.device import Device
 from netsuke.core.goal import Kernels
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import layer_seconds
-from netsuke.nets.channels.branches import Branch
+from netsuke.nets.channels.branches import Branch, shorten
 from netsuke.nets.channels.groups import Groups, Keep
 from netsuke.nets.channels.labels import Axes
-from netsuke.nets.costs import code_bits
-from netsuke.nets.graph import argument, op, tensor_of
+from netsuke.nets.costs import code_bits, peak
+from netsuke.nets.graph import argument, op, tensor_of, trim
 from netsuke.nets.macs import macs
 
-Cost = Literal["seconds", "macs", "parameters", "bytes"]
+Cost = Literal["seconds", "macs", "parameters", "bytes", "activations"]
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Prices:
-    """Prices of a model's states: seconds on the device, MACs, parameter elements, or the bytes that the
-    weights will take in the exported file.
+    """Prices of a model's states: seconds on the device, MACs, parameter elements, the bytes that the
+    weights will take in the exported file, or the activations that are in memory at once, at most.
 
     kernels: the device's table of single kernels; what it does not have is estimated.
     """
@@ -40,16 +41,33 @@ class Prices:
     kernels: Kernels | None = None
 
     def __call__(self, keep: Keep, leaving: Iterable[Branch]) -> float:
+        leaving = frozenset(leaving)
         gone = {name for b in leaving for name in (*b.nodes, b.add)}
         stays = self.known.stays(keep)
         shapes = dict(self._whole)
         for name, axes in self._changing.items():
             shapes[name] = tuple(int(stays[units].sum()) for units in axes)
+        if self.cost == "activations":
+            return peak(self._graph(leaving), shapes)
         return sum(
             self._node(node, shapes)
             for node in self.model.network.graph.nodes
             if node.name not in gone and node.name in shapes
         )
+
+    def _graph(self, leaving: frozenset[Branch]) -> Graph:
+        """The network's without these branches."""
+        if leaving not in self._graphs:
+            graph = copy.deepcopy(self.model.network.graph)
+            shorten(graph, leaving)
+            trim(graph)
+            self._graphs[leaving] = graph
+        return self._graphs[leaving]
+
+    @cached_property
+    def _graphs(self) -> dict[frozenset[Branch], Graph]:
+        """Those that were asked for."""
+        return {}
 
     @cached_property
     def _whole(self) -> dict[str, Shape]:
