@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import netsuke
 from netsuke.core.budget import Budget
+from netsuke.core.choices import Chooser
 from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
@@ -213,3 +214,34 @@ def test_the_task_keeps_its_teachers() -> None:
     task = replace(samples.task(), teachers=("a.onnx",), student="b.onnx")
     assert ready(task).teachers == ("a.onnx",)
     assert ready(task).student == "b.onnx"
+
+
+def grown(choice: Chooser) -> nn.Module:
+    """An architecture of choices."""
+    width = int(choice.number("width", 4, 16))
+    act = choice.one_of("act", ("relu", "tanh"))
+    between = nn.ReLU() if act == "relu" else nn.Tanh()
+    return nn.Sequential(nn.Conv2d(1, width, 3), between, nn.Flatten(), nn.Linear(36 * width, 4))
+
+
+@pytest.mark.parametrize(("choices", "width"), [((), 16), (("width=5", "act=relu"), 5)])
+def test_a_student_may_be_a_function_of_choices(model: Model, goal: Goal, choices: tuple[str, ...], width: int) -> None:  # fmt: skip
+    asked = make_pass("distill.logits", {"student": "own", "epochs": 1, "choices": choices})
+    student = asked.apply(model, replace(goal, data=replace(goal.data, student=grown)))
+    assert next(p for p in student.network.parameters() if p.ndim == 4).shape[0] == width
+    assert ("tanh" in student.network.code) == (not choices)
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [("width=99", "not from 4 to 16"), ("act=gelu", "none of relu, tanh"), ("width=x", "no such number")],
+)  # fmt: skip
+def test_a_choice_that_was_not_offered_is_told(model: Model, goal: Goal, choice: str, says: str) -> None:  # fmt: skip
+    asked = make_pass("distill.logits", {"student": "own", "epochs": 1, "choices": (choice,)})
+    with pytest.raises(NetsukeError, match=says):
+        asked.apply(model, replace(goal, data=replace(goal.data, student=grown)))
+
+
+def test_what_is_no_choice_is_told_at_once() -> None:
+    with pytest.raises(NetsukeError, match='write "width=32"'):
+        make_pass("distill.logits", {"choices": ("width",)})

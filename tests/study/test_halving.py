@@ -56,11 +56,12 @@ def test_a_training_that_would_be_none_has_no_such_rung():
     ("mark", "others", "goes"),
     [
         (BAD, [], True),
-        (BAD, [GOOD], False),
+        (BAD, [GOOD], True),
+        (BAD, [GOOD, GOOD], False),
         (GOOD, [BAD, BAD], True),
         (Mark((1.5, 1.5), 0.0), [GOOD, BAD, BAD], True),
         (Mark((1.0, 2.0), 0.0), [Mark((2.0, 1.0), 0.0)], True),
-        (Mark((0.1, 0.1), 0.5), [BAD], False),
+        (Mark((0.1, 0.1), 0.5), [BAD, BAD], False),
         (Mark((0.1, 0.1), 0.5), [Mark((0.1, 0.1), 0.9)], True),
     ],
 )

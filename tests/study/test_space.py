@@ -7,7 +7,7 @@ import pytest
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.recipe import Recipe, make_pass
-from netsuke.study.space import NOTHING, Span, read_space
+from netsuke.study.space import NOTHING, read_space
 
 TEXT = """
 [[slot]]
@@ -37,9 +37,9 @@ class Dice:
         self.made[name] = self.random.choice(options)
         return self.made[name]
 
-    def number(self, name: str, span: Span) -> float:
-        draw = self.random.randint if span.whole else self.random.uniform
-        self.made[name] = draw(span.low, span.high)
+    def number(self, name: str, low: float, high: float) -> float:
+        draw = self.random.randint if isinstance(low, int) else self.random.uniform
+        self.made[name] = draw(low, high)
         return self.made[name]
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from netsuke.core.budget import Budget
+from netsuke.core.choices import Chooser
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
@@ -292,3 +294,21 @@ def told_of(journal: Path) -> list[int]:
 def again_of(journal: Path) -> set[int]:
     """Those that only say again what an earlier one found."""
     return {t.number for t in trials_of(journal) if "again" in t.user_attrs}
+
+
+def test_it_searches_architectures_that_are_functions_of_choices(
+    model: Model, tmp_path: Path
+) -> None:
+    from torch import nn
+
+    def grown(choice: Chooser) -> nn.Module:
+        width = int(choice.number("width", 4, 16))
+        return nn.Sequential(nn.Conv2d(1, width, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36 * width, 4))  # fmt: skip
+
+    space = '[[slot]]\n[[slot.pass]]\nuse = "distill.logits"\nstudent = "own"\nepochs = 2\n'
+    asked = Plan(out=tmp_path, trials=3, space=space, sampler="random", advised=False, objectives=("size", "drop"))  # fmt: skip
+    task = replace(samples.task(), student=grown)
+    study(model, task, asked, budget=Budget(drop="95 pt"))
+    recipes = {one["recipe"] for one in read_study(tmp_path)["trials"]}
+    assert len(recipes) == 3
+    assert all('"width=' in recipe for recipe in recipes)

@@ -21,7 +21,8 @@ class Task:
     higher is better. loss: None takes the metric's own; or a torch function ``(output, target)``.
     augment: a function of one batch of torch inputs, called on training batches only. teachers: what
     distillation imitates instead of the network itself; student: an architecture of one's own that it
-    trains. Both are modules or ``.onnx`` files, and take the network's inputs.
+    trains. Both are modules or ``.onnx`` files, and take the network's inputs; a student may also be a
+    function of choices that gives a module (``core/choices.py``), which a study then makes.
 
     Every choice is made on ``validate``; ``test`` is read once, for the final evidence.
     """

@@ -1,5 +1,6 @@
 """Successive halving: a trial that trains begins with a share of its training, and goes on if that is promising."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,7 +62,7 @@ def shortened(recipe: Recipe, share: float) -> Recipe | None:
 
 def promising(mark: Mark, others: Sequence[Mark]) -> bool:
     """Whether it is among the best of those that came so far; the first ones are."""
-    return ahead(mark, others) * ETA <= len(others)
+    return ahead(mark, others) * ETA < len(others) + ETA
 
 
 def ahead(mark: Mark, others: Iterable[Mark]) -> int:
@@ -79,5 +80,5 @@ def _shorter(one: Pass, share: float) -> Pass | None:
     epochs = one.settings().get("epochs", 0)
     if not epochs:
         return one
-    fewer = round(share * epochs)
+    fewer = math.floor(share * epochs + 1e-9)
     return replace(one, epochs=fewer) if fewer else None  # type: ignore[call-arg]

@@ -1,10 +1,11 @@
 """What a study may choose from: recipes with choices in them."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any
 
+from netsuke.core.choices import Chooser, Noted
 from netsuke.core.errors import NetsukeError
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe, make_pass
@@ -19,10 +20,6 @@ class Span:
 
     low: float
     high: float
-
-    @property
-    def whole(self) -> bool:
-        return isinstance(self.low, int) and isinstance(self.high, int)
 
     def holds(self, value: Any) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -54,22 +51,15 @@ class Slot:
         return (*((NOTHING,) if self.optional else ()), *(option.use for option in self.options))
 
 
-class Chooser(Protocol):
-    """Makes the choices, each by its name."""
-
-    def one_of(self, name: str, options: tuple[Any, ...]) -> Any: ...
-
-    def number(self, name: str, span: Span) -> float: ...
-
-
 @dataclass(frozen=True)
 class Space:
     """Slots in the order of the recipe."""
 
     slots: tuple[Slot, ...]
 
-    def recipe(self, chooser: Chooser) -> Recipe:
-        """One recipe; it may be empty where every slot is optional."""
+    def recipe(self, chooser: Chooser, student: Callable[[Chooser], Any] | None = None) -> Recipe:
+        """One recipe; it may be empty where every slot is optional. student: an architecture of choices, which
+        are made too where a pass trains the task's own."""
         passes = []
         for number, slot in enumerate(self.slots):
             name = chooser.one_of(str(number), slot.names)
@@ -79,7 +69,12 @@ class Space:
                     key: _choose(chooser, f"{number} {name} {key}", free)
                     for key, free in option.free.items()
                 }
-                passes.append(option.made(chosen))
+                made = option.made(chosen)
+                if student is not None and made.settings().get("student") == "own":
+                    noted = Noted(chooser, f"{number} {name} choices")
+                    student(noted)
+                    made = option.made({**chosen, "choices": noted.settled})
+                passes.append(made)
         return Recipe(*passes)
 
     def choices(self, recipe: Recipe) -> dict[str, Any] | None:
@@ -172,7 +167,9 @@ def _ends(free: Mapping[str, tuple[Any, ...] | Span]) -> list[dict[str, Any]]:
 
 
 def _choose(chooser: Chooser, name: str, free: tuple[Any, ...] | Span) -> Any:
-    return chooser.number(name, free) if isinstance(free, Span) else chooser.one_of(name, free)
+    if isinstance(free, Span):
+        return chooser.number(name, free.low, free.high)
+    return chooser.one_of(name, free)
 
 
 def _nearest(value: Any, free: tuple[Any, ...] | Span) -> Any:

@@ -4,12 +4,13 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netsuke.core.choices import Chooser
 from netsuke.core.errors import NetsukeError
 from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
@@ -18,7 +19,7 @@ from netsuke.study.front import Found, front
 from netsuke.study.halving import KEY, climbed
 from netsuke.study.laboratory import Laboratory, Result
 from netsuke.study.prefixes import RefusedError
-from netsuke.study.space import Space, Span
+from netsuke.study.space import Space
 
 if TYPE_CHECKING:
     import optuna
@@ -32,13 +33,15 @@ SAMPLERS = ("tpe", "nsga2", "nsga3", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is searched, and how. mark: of the model, its data and the goal: what makes two studies the same."""
+    """What is searched, and how. mark: of the model, its data and the goal: what makes two studies the same.
+    student: the task's own, where it is a function of choices."""
 
     space: Space
     objectives: tuple[str, ...]
     mark: str
     sampler: str = "tpe"
     seed: int = 0
+    student: Callable[[Chooser], Any] | None = None
 
 
 class Study:
@@ -88,7 +91,7 @@ class Study:
         repeats, end = 0, time.monotonic() + (float("inf") if seconds is None else seconds)
         while self.count < trials and repeats < REPEATS and time.monotonic() < end:
             trial = self._study.ask()
-            recipe = self._search.space.recipe(_Asked(trial))
+            recipe = self._search.space.recipe(_Asked(trial), self._search.student)
             trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
             if self._said_before(trial, recipe):
                 repeats += 1
@@ -169,13 +172,13 @@ class _Asked:
     def __init__(self, trial: "optuna.Trial") -> None:
         self._trial = trial
 
-    def one_of(self, name: str, options: tuple[Any, ...]) -> Any:
+    def one_of(self, name: str, options: Sequence[Any]) -> Any:
         return self._trial.suggest_categorical(name, list(options))
 
-    def number(self, name: str, span: Span) -> float:
-        if span.whole:
-            return self._trial.suggest_int(name, int(span.low), int(span.high))
-        return self._trial.suggest_float(name, span.low, span.high)
+    def number(self, name: str, low: float, high: float) -> float:
+        if isinstance(low, int) and isinstance(high, int):
+            return self._trial.suggest_int(name, low, high)
+        return self._trial.suggest_float(name, low, high)
 
 
 @contextmanager

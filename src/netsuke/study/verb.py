@@ -10,6 +10,7 @@ from typing import Any
 from netsuke import store
 from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
+from netsuke.core.choices import is_function
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.observer import Observer
@@ -103,6 +104,7 @@ def study(
     search = Search(
         space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
         sampler=plan.sampler, seed=plan.seed,
+        student=task.student if is_function(task.student) else None,
     )  # fmt: skip
     options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
     with alone(plan.out), bounded(), workbench(goal, options, plan.out) as bench:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from torch.fx import GraphModule
 
+from netsuke.core.choices import Settled
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
@@ -27,6 +28,7 @@ class Distill(TrainingPass):
     it came. student: a "narrow" copy of the network, the "same", or the task's "own" (``Task(student=…)``).
     start: whether a copy keeps its "teacher"'s weights or is drawn "fresh". ratio, cost: what a narrow copy
     has less, MACs, parameters, bytes or seconds; ratio = 0 takes what the budget's size and latency ask.
+    choices: of an own student that is a function of them, as in "width=32"; what is not chosen is the largest.
     pairs: modules whose values are compared, as in "layer3=stage4", the student's first; by the shapes of what
     is traced where none is named. answers: what outputs say, scores of "classes", of "tokens" (which come
     last), or "values"; "auto" goes by the metric. tune: the share of the training that each of 8 rehearsals
@@ -38,10 +40,15 @@ class Distill(TrainingPass):
     start: Literal["teacher", "fresh"] = "teacher"
     ratio: Annotated[float, Range(0, 0.95)] = 0.5
     cost: Literal["seconds", "macs", "parameters", "bytes"] = "macs"
+    choices: tuple[str, ...] = ()
     pairs: tuple[str, ...] = ()
     answers: Answering = "auto"
     tune: Annotated[float, Range(0, 1)] = 0.0
     epochs: Annotated[int, Range(0, 1000)] = 12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Settled(self.choices)
 
     @abstractmethod
     def method(self) -> Method: ...

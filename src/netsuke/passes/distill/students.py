@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch.fx import GraphModule
 
+from netsuke.core.choices import Settled, is_function
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.nets.costs import layers
@@ -13,6 +14,7 @@ from netsuke.nets.data import check
 from netsuke.nets.fresh import fresh
 from netsuke.nets.given import captured
 from netsuke.nets.onnx_out import export_onnx
+from netsuke.nets.seeded import seeded
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.prune.prices import Cost
 
@@ -32,6 +34,8 @@ class Asked(Protocol):
     def ratio(self) -> float: ...
     @property
     def cost(self) -> Cost: ...
+    @property
+    def choices(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def made(asked: Asked, model: Model, goal: Goal) -> tuple[Model, tuple[str, ...]
     student = model
     notes: tuple[str, ...] = ()
     if asked.student == "own":
-        student = captured(goal.data.student, model.example, "student")
+        student = captured(_own(asked, goal), model.example, "student")
         check(student, goal.data)
     cut = start_of(asked, model, goal).cut
     if cut is not None:
@@ -77,6 +81,15 @@ def made(asked: Asked, model: Model, goal: Goal) -> tuple[Model, tuple[str, ...]
     kind = {"narrow": "a narrower copy", "same": "the same architecture", "own": "the task's own student"}[asked.student]  # fmt: skip
     drawn = ", drawn anew" if asked.start == "fresh" and asked.student != "own" else ""
     return student, (f"{kind}{drawn}: {_sizes(model, student)}", *notes)
+
+
+def _own(asked: Asked, goal: Goal) -> Any:
+    """The task's student; of one that is a function of choices, what these make of it."""
+    given = goal.data.student
+    if not is_function(given):
+        return given
+    with seeded(goal.seed):
+        return given(Settled(asked.choices))
 
 
 def teachers_of(model: Model, goal: Goal) -> tuple[tuple[GraphModule, ...], str]:
