@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,7 +31,6 @@ LIMITS: dict[str, dict[str, float]] = {
 """Shares of what the original needs, and points (as fractions) that may be lost; set before anything was run."""
 MET, HELD = 9, 80.0
 GAINS = ("size", "latency_p50", "memory")
-PROPOSED = "proposal.json"
 
 
 @dataclass(frozen=True)
@@ -126,45 +124,31 @@ def _cifar(bench: Bench) -> Task:
 
 
 def _tried(bench: Bench, here: Device, name: str, what: tuple[nn.Module, Task]) -> Tried:
-    """What was tried for the goal, by this very source; kept, for twelve take hours."""
-    mark = hashlib.sha256(
-        f"{name} {bench.quick}".encode() + source(TELLING - {"advisor", "devices"})
-    )
-    folder = bench.folder("first") / mark.hexdigest()[:16]
-    if not (folder / "run" / "manifest.json").is_file():
-        _try(here, name, what, folder)
-    found = _read(name, folder)
-    said = ", ".join(f"{w} {found.measured[w]:.4g} ({found.figures[w]})" for w in (*GAINS, "drop"))
-    say(f"  {found.goal}: {found.title}, {'met' if found.meets else 'MISSED'}; {said}")
-    return found
-
-
-def _try(here: Device, name: str, what: tuple[nn.Module, Task], folder: Path) -> None:
+    """What was tried for the goal; a run by the same recipe and source is kept, for twelve take hours."""
     import netsuke
-    from netsuke.core.files import write_json
     from netsuke.fitting import Options
+    from netsuke.store import open_run
 
     net, task = what
-    shares = LIMITS[name.partition(", ")[2]]
-    needs = _needs(net, task)
+    shares, needs = LIMITS[name.partition(", ")[2]], _needs(net, task)
     limits = {what: share if what == "drop" else share * needs[what] for what, share in shares.items()}  # fmt: skip
     budget = netsuke.Budget(**limits)
     best = netsuke.advise(net, task, here, budget).proposals[0]
-    figures = {key: guess.to_dict() for key, guess in best.figures.items()}
-    write_json(folder / PROPOSED, {"title": best.title, "figures": figures})
-    netsuke.fit(
-        net, task, device=here, budget=budget, recipe=best.recipe,
-        options=Options(name=name, out=folder / "run", fresh=True),
-    )  # fmt: skip
-
-
-def _read(name: str, folder: Path) -> Tried:
-    from netsuke.core.guess import Guess
-    from netsuke.store import open_run
-
-    said = json.loads((folder / PROPOSED).read_text(encoding="utf8"))
-    figures = {key: Guess.from_dict(guess) for key, guess in said["figures"].items()}
-    return Tried(name, said["title"], figures, open_run(folder / "run"))
+    mark = hashlib.sha256(
+        f"{name} {bench.quick} {best.recipe.to_toml()}".encode() + source(TELLING)
+    )
+    folder = bench.folder("first") / mark.hexdigest()[:16]
+    if (folder / "manifest.json").is_file():
+        run = open_run(folder)
+    else:
+        options = Options(name=name, out=folder, fresh=True)
+        run = netsuke.fit(
+            net, task, device=here, budget=budget, recipe=best.recipe, options=options
+        )
+    found = Tried(name, best.title, best.figures, run)
+    said = ", ".join(f"{w} {found.measured[w]:.4g} ({found.figures[w]})" for w in (*GAINS, "drop"))
+    say(f"  {found.goal}: {found.title}, {'met' if found.meets else 'MISSED'}; {said}")
+    return found
 
 
 def _needs(net: nn.Module, task: Task) -> dict[str, float]:
