@@ -96,7 +96,7 @@ def _advised(laboratory: Laboratory) -> list[Any]:
     from netsuke.advisor.propose import propose
     from netsuke.fitting import facts_of
 
-    facts = facts_of(laboratory.original, laboratory.bench.goal)
+    facts = facts_of(laboratory.bench, laboratory.original)
     return [proposal.recipe for proposal in propose(facts).proposals]
 
 

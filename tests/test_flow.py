@@ -198,7 +198,10 @@ def test_without_training_data_only_post_training_methods_are_proposed() -> None
 
 
 def test_a_tight_limit_with_training_data_proposes_pruning() -> None:
-    advice = netsuke.advise(tiny.model(), tiny.task(), budget=netsuke.Budget(size="1 KB"))
+    mildest = netsuke.advise(tiny.model(), tiny.task()).proposals[0]
+    assert [p.name for p in mildest.recipe] == ["quantize.static"]
+    tight = netsuke.Budget(size=0.8 * mildest.size)
+    advice = netsuke.advise(tiny.model(), tiny.task(), budget=tight)
     assert [p.name for p in advice.proposals[0].recipe] == ["prune.channels", "quantize.static"]
 
 

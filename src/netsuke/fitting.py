@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from netsuke import store
-from netsuke.advisor.facts import Facts
+from netsuke.advisor.facts import INTEGERS, Facts
 from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
 from netsuke.core.check import Check
@@ -16,7 +16,7 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
-from netsuke.core.recipe import Recipe
+from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.registry import named, registered
 from netsuke.core.runtime import Runtime
 from netsuke.core.verdict import Verdict
@@ -29,6 +29,8 @@ from netsuke.workbench import STEP_PROBES, Shared, State, Workbench, probes
 
 MEASURED = ("size", "latency_p50", "latency_p95", "memory")
 """What the advisor corrects its estimates by."""
+FEW = 32
+"""Samples that give the ranges of what is only timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def fitted(
     journal = Journal.resume(store.Progress(folder), mark)
     with workbench(goal, options, folder, shared) as bench:
         original = original_state(bench, taken)
-        advice = None if recipe else propose(facts_of(original, goal))
+        advice = None if recipe else propose(facts_of(bench, original))
         wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
         chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
         finished = measured(bench, original, state)
@@ -114,16 +116,30 @@ def original_state(bench: Workbench, model: Model) -> State:
     return state
 
 
-def facts_of(original: State, goal: Goal) -> Facts:
+def facts_of(bench: Workbench, original: State) -> Facts:
     """What the advisor looks at, with what was measured of the original on the device."""
+    goal = bench.goal
     measured = {
         e.what: e.value for e in original.evidence
         if e.source == "measured" and goal.device.measured and e.what in MEASURED
     }  # fmt: skip
     return Facts(
-        layers=original.artifact.layers, goal=goal, measured=measured,
+        layers=original.artifact.layers, goal=goal, measured=measured | _integers(bench, original),
         workshop=goal.device if goal.device.measured else find_device("local"),
     )  # fmt: skip
+
+
+def _integers(bench: Workbench, original: State) -> dict[str, float]:
+    """How long the original takes in INT8, by ranges of a few samples, where it can be timed: how quick the
+    kernels of integers are does not show in floats."""
+    wanted, device = make_pass("quantize.static", {"samples": FEW}), bench.goal.device
+    base = find(original.evidence, "latency_p50", device.name)
+    if not device.measured or base is None or wanted.refuse(original.model, bench.goal):
+        return {}
+    state = bench.state(wanted.apply(original.model, bench.goal))
+    found = bench.measure(state, original, None, ("latency",))
+    ratio = find(found, "speedup", device.name)
+    return {} if ratio is None else {INTEGERS: base.value / ratio.value}
 
 
 def _carve(

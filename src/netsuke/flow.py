@@ -153,7 +153,8 @@ def advise(
         if goal.device.measured:
             found = bench.measure(state, state, None, ("size", "latency", "memory"))
             state = replace(state, evidence=found)
-    facts = replace(facts_of(state, goal), application=use.application, hours=use.hours)
+        facts = facts_of(bench, state)
+    facts = replace(facts, application=use.application, hours=use.hours)
     return propose(replace(facts, gap=gap(taken.network, goal.data)))
 
 

@@ -8,6 +8,7 @@ from test_rules import BASE, MACHINE, SIZE, WIDE, Facts, limited, on
 
 from netsuke.advisor.advice import Advice
 from netsuke.advisor.applications import Use, application
+from netsuke.advisor.facts import INTEGERS
 from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
@@ -63,6 +64,16 @@ def test_where_no_pruning_is_expected_to_do_a_part_of_a_supernet_is_proposed() -
     searched = ("search.supernet", "search.subnet", "quantize.static")
     assert searched in names(advised(limited(size=0.05 * SIZE)))
     assert searched not in names(advised(limited(size=0.2 * SIZE)))
+
+
+def test_integers_are_foretold_by_how_long_they_took_here() -> None:
+    slow = replace(BASE, measured={"latency_p50": 1e-3, INTEGERS: 0.8e-3})
+    first = advised(slow).proposals[0]
+    assert first.title == "quantize.static"
+    assert first.figures["latency_p50"].value == pytest.approx(0.8e-3)
+    quick = replace(BASE, measured={"latency_p50": 1e-3, INTEGERS: 0.4e-3})
+    halves = [advised(f).proposals[-1].figures["latency_p50"].value for f in (slow, quick)]
+    assert halves[0] == pytest.approx(2 * halves[1])
 
 
 def test_quality_that_is_expected_to_be_lost_counts_as_a_limit_does() -> None:

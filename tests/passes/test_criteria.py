@@ -20,7 +20,7 @@ from netsuke.nets.channels.importance import Criterion, Scores
 from netsuke.testing import samples
 
 NAMES = {
-    "activation", "batchnorm", "hessian", "l1", "l2", "magnitude", "median", "movement", "random",
+    "activation", "batchnorm", "hessian", "l1", "l2", "magnitude", "median", "movement", "order", "random",
     "reconstruction", "taylor",
 }  # fmt: skip
 FOUND = registered(Criterion, "netsuke.passes.prune.criteria")

@@ -143,10 +143,10 @@ def _narrower(facts: Facts, ratio: float, numbers: Numbers) -> Candidate:
 def _lighter_ones(facts: Facts, numbers: Numbers) -> list[Candidate]:
     """By bytes alone: as much as the limit asks; less, for quality may be dearer; and more, should that not do."""
     limit = LEAN * facts.limits["size"]
-    every = [_lighter(facts, step / 40, numbers) for step in range(4, 37)]
+    every = [_lighter(facts, step / 20, numbers) for step in range(2, 19)]
     sizes = [file_bytes(one.layers) * facts.correction("size") for one in every]
     asked = next((i for i, size in enumerate(sizes) if size <= limit), len(every) - 1)
-    around = sorted({max(asked - 6, 0), asked, asked + 4, asked + 8})
+    around = sorted({max(asked - 3, 0), asked, asked + 2, asked + 4})
     return [every[i] for i in around if i < len(every)]
 
 

@@ -15,6 +15,8 @@ from netsuke.core.roofline import model_joules, model_seconds
 from netsuke.probes.estimate import P95_OVER_P50
 
 UNITS = {"size": "B", "memory": "B", "latency_p95": "s", "energy": "J"}
+INTEGERS = "integers_p50"
+"""Among what was measured: the median call of the model as it came, in INT8."""
 WORDS = {"size": "the file", "memory": "memory", "latency_p95": "a call", "energy": "an inference"}
 
 
@@ -84,6 +86,15 @@ class Facts:
         """Measured over estimated, of the model as it came; 1 where it was not measured."""
         guess = self._seconds if what == "latency_p50" else self.needs[what]
         return self.needed(what) / guess
+
+    def call(self, layers: tuple[Layer, ...]) -> float:
+        """Median seconds of a call of these layers: estimated, and corrected by what the model as it came took,
+        in floats or in integers, as these are: kernels of the two are off by other shares."""
+        guess = model_seconds(layers, self.device)
+        if INTEGERS in self.measured and any(layer.activation_bits == 8 for layer in layers):
+            whole = tuple(map(as_int8, self.layers))
+            return guess * self.measured[INTEGERS] / model_seconds(whole, self.device)
+        return guess * self.correction("latency_p50")
 
     def beyond(self, what: str) -> float:
         """Measured less estimated, of the model as it came; 0 where it was not measured."""

@@ -7,14 +7,14 @@ cheapest and cost the least quality. With training data and a tighter limit, cha
 
 from netsuke.advisor.advice import Advice, Proposal
 from netsuke.advisor.candidates import Candidate, candidates
-from netsuke.advisor.facts import UNITS, WORDS, Facts
+from netsuke.advisor.facts import INTEGERS, UNITS, WORDS, Facts
 from netsuke.advisor.rules import findings
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.footprint import file_bytes, memory_bytes
 from netsuke.core.guess import Guess
 from netsuke.core.quantity import show
-from netsuke.core.roofline import model_joules, model_seconds
+from netsuke.core.roofline import model_joules
 from netsuke.probes.estimate import ENERGY_SPREAD, SPREAD
 
 LEAST_FILE = 100
@@ -83,15 +83,14 @@ def _check_limits(facts: Facts) -> None:
 def _proposal(candidate: Candidate, facts: Facts) -> Proposal:
     """A candidate with its figures, corrected by what was measured of the original."""
     device, carved = facts.device, candidate.carved
-    seconds = model_seconds(candidate.layers, device)
     found = {
         "size": Guess.within(
             file_bytes(candidate.layers) * facts.correction("size"), CARVED_SIZE if carved else SIZE, "B",
             "the layers' bits, and what a graph takes",
         ),
         "latency_p50": Guess.within(
-            seconds * facts.correction("latency_p50"), _spread(device, HERE, CARVED_HERE, carved), "s",
-            "a roofline of the device's rates" + (", the original timed" if facts.measured else ""),
+            facts.call(candidate.layers), _spread(device, HERE, CARVED_HERE, carved), "s",
+            "a roofline of the device's rates" + (", the original timed" * bool(facts.measured) + " in integers too" * (INTEGERS in facts.measured)),
         ),
         "memory": Guess.within(
             max(memory_bytes(candidate.layers, device) + facts.beyond("memory"), 0.0), _spread(device, MEMORY, CARVED_MEMORY, carved), "B",

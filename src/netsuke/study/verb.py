@@ -113,7 +113,7 @@ def study(
         prefixes = Prefixes(plan.out / "models", mark)
         laboratory = Laboratory(bench, original, prefixes, plan.objectives)
         if plan.advised:
-            found.start_from([p.recipe for p in propose(facts_of(original, goal)).proposals])
+            found.start_from([p.recipe for p in propose(facts_of(bench, original)).proposals])
         _search(found, laboratory, plan)
         if not found.front():
             raise NetsukeError(f"study: {_nearest(found)}")
