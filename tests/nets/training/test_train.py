@@ -21,6 +21,7 @@ from netsuke.nets.capture import capture
 from netsuke.nets.data import check, tensors
 from netsuke.nets.distillation.losses import hard_loss, soft_loss
 from netsuke.nets.graph import tensor_of
+from netsuke.nets.pace import pace
 from netsuke.nets.training.train import TrainPlan, Way, evaluate, recalibrate, retrain, train
 
 DEVICE = Device(
@@ -294,3 +295,10 @@ def test_views_are_trained_together_and_judged_by_their_mean():
     assert calls[:4] == [1, 0, 0, 1]  # judged last to first, then trained first to last
     assert len(calls) == 2 * (4 + 3 * 13)
     assert len(made.scores) == 4
+
+
+def test_convolutions_in_groups_stay_float32():
+    grouped, plain = captured("mobilenet"), captured("resnet")
+    assert not pace(grouped.network, grouped.example, bfloat16=True).bfloat16
+    able = torch.cpu._is_avx512_bf16_supported()
+    assert pace(plain.network, plain.example, bfloat16=True).bfloat16 == able
