@@ -80,8 +80,7 @@ def test_quality_that_is_expected_to_be_lost_counts_as_a_limit_does() -> None:
     loose, tight = (advised(limited(size=0.08 * SIZE, drop=drop)) for drop in (0.05, 0.01))
     asked = [next(iter(a.proposals[0].recipe)).settings()["ratio"] for a in (loose, tight)]
     # a third over the size is nearer than twice over the quality
-    assert 0.7 <= asked[0] <= 0.75
-    assert 0.55 <= asked[1] <= 0.65
+    assert asked == [0.725, 0.575]
     assert "expected for the file" in tight.reasons[-1]
 
 

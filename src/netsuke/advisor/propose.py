@@ -90,7 +90,7 @@ def _proposal(candidate: Candidate, facts: Facts) -> Proposal:
         ),
         "latency_p50": Guess.within(
             facts.call(candidate.layers), _spread(device, HERE, CARVED_HERE, carved), "s",
-            "a roofline of the device's rates" + (", the original timed" * bool(facts.measured) + " in integers too" * (INTEGERS in facts.measured)),
+            "a roofline of the device's rates" + _timed(facts),
         ),
         "memory": Guess.within(
             max(memory_bytes(candidate.layers, device) + facts.beyond("memory"), 0.0), _spread(device, MEMORY, CARVED_MEMORY, carved), "B",
@@ -107,6 +107,13 @@ def _proposal(candidate: Candidate, facts: Facts) -> Proposal:
     if facts.workshop is not None:
         found["work"] = _work(candidate, facts, facts.workshop)
     return Proposal(recipe=candidate.recipe, reason=candidate.reason, figures=found, gains=gains)
+
+
+def _timed(facts: Facts) -> str:
+    """What the time of a call rests on besides."""
+    if INTEGERS in facts.measured:
+        return ", the original timed in floats and in integers"
+    return ", the original timed" if facts.measured else ""
 
 
 def _spread(device: Device, here: Range, carved_here: Range, carved: bool) -> Range:

@@ -46,7 +46,7 @@ def pace(network: GraphModule, inputs: Inputs, bfloat16: bool = False) -> Pace:
     channels-last where it runs (a captured ``view`` may not), bfloat16 where allowed and the
     processor has instructions for it. Simulated quantizers round in the dtype they are given, so a
     network that has some stays float32; so does one with convolutions in groups, whose gradients in
-    bfloat16 are slow (a step of a small MobileNet 138 ms instead of 72; of ResNet-20 303 instead of 519).
+    bfloat16 are slow (a step of a small MobileNet takes 138 ms, in float32 72; one of ResNet-20 303, in float32 519).
     """
     floats = any(op(n).startswith("netsuke.") or _in_groups(n) for n in network.graph.nodes)
     short = bfloat16 and not floats and torch.cpu._is_avx512_bf16_supported()

@@ -38,14 +38,14 @@ class Allocator:
 
     def descend(self, plan: Plan, wanted: Shares) -> Plan:
         """Go on from ``plan`` until no more than these shares are left, or nothing more may leave."""
-        damage = self._damage(plan)
+        damage = self.damage(plan)
         if not self._moves:
             self._moves = self._first(plan, damage, wanted)
         while _needs(self._space.shares(plan), wanted):
             after = self._best(plan, damage, wanted)
             if after is None:
                 return plan
-            plan, damage = after, self._damage(after)
+            plan, damage = after, self.damage(after)
             self._step += 1
         return plan
 
@@ -56,7 +56,7 @@ class Allocator:
             fit = [p for p in up if not _needs(self._space.shares(p), wanted)]
             if not fit:
                 return plan
-            plan = min(fit, key=lambda p: (self._damage(p), p.widths))
+            plan = min(fit, key=lambda p: (self.damage(p), p.widths))
 
     def _first(self, plan: Plan, damage: float, wanted: Shares) -> list[_Move]:
         moves = []
@@ -91,9 +91,10 @@ class Allocator:
         ):
             if now > goal:
                 gain += (now - max(then, goal)) / (1 - goal)
-        return (self._damage(after) - damage) / max(gain, NOTHING)
+        return (self.damage(after) - damage) / max(gain, NOTHING)
 
-    def _damage(self, plan: Plan) -> float:
+    def damage(self, plan: Plan) -> float:
+        """How far a plan moves the outputs; tried once."""
         if plan not in self._damages:
             self._damages[plan] = self._rehearsal.damage(self._space.keep(plan), plan.leaving)
         return self._damages[plan]

@@ -7,13 +7,12 @@ from typing import Annotated, ClassVar, Literal
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.registry import named
 from netsuke.nets.channels.groups import Group, Heads
-from netsuke.nets.channels.importance import Criterion
 from netsuke.nets.channels.rehearsal import Rehearsal, parts
 from netsuke.nets.onnx_out import export_onnx
 from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.choose import Descent, carved, choose
+from netsuke.passes.prune.criteria import criterion
 from netsuke.passes.prune.evolve import Evolution
 from netsuke.passes.prune.local import Local
 from netsuke.passes.prune.mend import channels_left, mended
@@ -62,7 +61,7 @@ class Channels(RetrainedPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._criterion()
+        criterion(self.criterion)
 
     @property
     def asks_device(self) -> bool:
@@ -139,7 +138,7 @@ class Channels(RetrainedPass):
         least = space.shares(space.lowest())
         if not space.free or any(a > b for a, b in zip(least, left, strict=True)):
             return None
-        space.order_by(self._criterion().score(now, space.parts.groups, goal))
+        space.order_by(criterion(self.criterion).score(now, space.parts.groups, goal))
         rehearsal = Rehearsal(now, space.parts, goal)
         descent = SCOPES[self.scope](space, rehearsal, goal)
         choice = choose(now, space, descent, goal, self.cost, left)
@@ -149,7 +148,7 @@ class Channels(RetrainedPass):
             self.reconstruct,
         )  # fmt: skip
         network, training = self.retrained(network, model.network, goal, epochs)
-        why = reasons(space, plan, self._criterion().why, rehearsal, self.cost)
+        why = reasons(space, plan, criterion(self.criterion).why, rehearsal, self.cost)
         shares = (stage.shares[0] * choice.share, stage.shares[1] * space.shares(plan)[1])
         notes = (*stage.notes, choice.how, *mending, *training)
         return Stage(network, shares, notes, {**stage.reasons, **why})
@@ -164,9 +163,6 @@ class Channels(RetrainedPass):
         return (
             f"the exported file has {after:,} bytes of {before:,}: {100 * after / before:.0f} %",
         )
-
-    def _criterion(self) -> Criterion:
-        return named(Criterion, "netsuke.passes.prune.criteria", self.criterion)()  # type: ignore[type-abstract]
 
     def _space(self, model: Model, goal: Goal) -> Space:
         found = parts(model, self.heads)

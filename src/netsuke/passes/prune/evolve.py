@@ -25,10 +25,9 @@ class Evolution:
     """
 
     def __init__(self, space: Space, rehearsal: Rehearsal, goal: Goal) -> None:
-        self._space, self._rehearsal, self._goal = space, rehearsal, goal
+        self._space, self._goal = space, goal
         self._greedy, self._even = Allocator(space, rehearsal, goal), Local(space)
         self._draw = random.Random(goal.seed)
-        self._damages: dict[Plan, float] = {}
         self._best: list[Plan] = []
 
     def descend(self, plan: Plan, wanted: Shares) -> Plan:
@@ -40,7 +39,7 @@ class Evolution:
         for _ in self._goal.track(range(GENERATIONS), "breeding networks"):
             children = (self._child(parents, wanted) for _ in range(POPULATION))
             alive = dict.fromkeys((*parents, *(c for c in children if c is not None)))
-            parents = sorted(alive, key=self._damage)[:PARENTS]
+            parents = sorted(alive, key=self._greedy.damage)[:PARENTS]
         self._best = parents
         return parents[0]
 
@@ -68,11 +67,6 @@ class Evolution:
 
     def _fits(self, plan: Plan, wanted: Shares) -> bool:
         return all(s <= w for s, w in zip(self._space.shares(plan), wanted, strict=True))
-
-    def _damage(self, plan: Plan) -> float:
-        if plan not in self._damages:
-            self._damages[plan] = self._rehearsal.damage(self._space.keep(plan), plan.leaving)
-        return self._damages[plan]
 
 
 def _as_in(plan: Plan, other: Plan, part: Part) -> Plan:

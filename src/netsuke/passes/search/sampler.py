@@ -49,8 +49,8 @@ class Sampler:
 
     def view(self, plan: Plan | None) -> View:
         """Puts the network into the state of computing as this plan, None as the whole."""
-        whole = plan is None or plan == self.space.whole
-        return partial(_show, part=None if whole or plan is None else self._part(plan))
+        some = None if plan is None or plan == self.space.whole else self._part(plan)
+        return partial(become, part=some)
 
     def smallest(self, share: float | None = None) -> Plan:
         """The narrowest with no less than this share of each group's units (that of now when not given); at
@@ -100,7 +100,3 @@ class Sampler:
             known = self.space.parts.groups
             self._built[plan] = part(self.network, known, self.space.keep(plan), plan.leaving)
         return self._built[plan]
-
-
-def _show(network: GraphModule, part: Part | None) -> None:
-    become(network, part)

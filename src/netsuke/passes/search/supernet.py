@@ -8,13 +8,12 @@ from torch.fx import GraphModule
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.core.registry import named
 from netsuke.nets.channels.groups import Group
-from netsuke.nets.channels.importance import Criterion
 from netsuke.nets.channels.rehearsal import parts
 from netsuke.nets.elastic.order import ordered
 from netsuke.nets.elastic.part import become
 from netsuke.nets.training.train import Trained, Way, retrain
+from netsuke.passes.prune.criteria import criterion
 from netsuke.passes.prune.prices import Prices
 from netsuke.passes.prune.protection import unprotected
 from netsuke.passes.prune.space import Space, movable
@@ -52,7 +51,7 @@ class Supernet(TrainingPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._criterion()
+        criterion(self.criterion)
 
     @property
     def asks_device(self) -> bool:
@@ -71,7 +70,9 @@ class Supernet(TrainingPass):
         """Raises NetsukeError where a name in ``protect`` is no layer of the model."""
         space = self._space(model, goal)
         known = space.parts.groups
-        sorted_, stubborn = ordered(model, known, self._criterion().score(model, known, goal))
+        sorted_, stubborn = ordered(
+            model, known, criterion(self.criterion).score(model, known, goal)
+        )
         trained = self._trained(sorted_.network, model.network, space, goal)
         groups = sum(isinstance(part, Group) for part in space.free)
         step = Step(
@@ -110,9 +111,6 @@ class Supernet(TrainingPass):
         trained = retrain(network, teachers, goal, self.plan(), way)
         become(trained.network, None)
         return trained
-
-    def _criterion(self) -> Criterion:
-        return named(Criterion, "netsuke.passes.prune.criteria", self.criterion)()  # type: ignore[type-abstract]
 
     def _space(self, model: Model, goal: Goal) -> Space:
         found = parts(model)
