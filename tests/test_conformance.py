@@ -29,6 +29,7 @@ KINDS = {
             "distill.logits",
             "distill.relational",
             "prune.channels",
+            "prune.kernels",
             "prune.lowrank",
             "prune.weights",
             "quantize.codebook",
@@ -40,6 +41,8 @@ KINDS = {
             "quantize.qat",
             "quantize.nested",
             "quantize.equalize",
+            "search.exit",
+            "search.resolution",
             "search.subnet",
             "search.supernet",
             "quantize.smooth",
@@ -69,7 +72,10 @@ LINEAR = {"quantize.dynamic", "quantize.smooth"}
 """Passes that help linear layers only."""
 WIDE = {"prune.lowrank"}
 """Passes that help wide layers only."""
+POOLED = {"prune.kernels", "search.exit", "search.resolution"}
+"""Passes that help networks with wide kernels and one mean of each channel at their end."""
 networks = cache(samples.network), cache(samples.linear_network)
+pooled_network = cache(samples.pooled_network)
 wide_network = cache(lambda: samples.network(width=64, steps=20))
 
 
@@ -77,6 +83,8 @@ wide_network = cache(lambda: samples.network(width=64, steps=20))
 class TestPasses(PassConformance):
     @pytest.fixture
     def model(self, kind):
+        if kind.name in POOLED:
+            return pooled_network()
         return wide_network() if kind.name in WIDE else networks[kind.name in LINEAR]()
 
     @pytest.fixture

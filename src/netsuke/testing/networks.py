@@ -24,6 +24,25 @@ class Residual(nn.Module):
         return logits
 
 
+class Pooled(nn.Module):
+    """Wide kernels with a residual add, the mean over what is left of the picture, linear."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 5, padding=2)
+        self.deep = nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.wide = nn.Conv2d(width, 4 * width, 3, stride=2, padding=1)
+        self.last = nn.Linear(4 * width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.first(x))
+        x = torch.relu(x + self.bn(self.deep(x)))
+        x = torch.relu(self.wide(x))
+        logits: Tensor = self.last(nn.functional.avg_pool2d(x, 4).flatten(1))
+        return logits
+
+
 class Rows(nn.Module):
     """One channel of 8×8 pixels read as 8 rows, each normalised and passed through linear layers."""
 

@@ -122,6 +122,13 @@ def network(width: int = 16, steps: int = 60) -> Model:
     return _trained(Residual, width, steps)
 
 
+def pooled_network(width: int = 8, steps: int = 60) -> Model:
+    """A small convolutional network that ends in one mean of each channel, trained on the images."""
+    from netsuke.testing.networks import Pooled
+
+    return _trained(Pooled, width, steps)
+
+
 def linear_network(width: int = 32, steps: int = 60) -> Model:
     """A small network of LayerNorm and linear layers with a residual add, trained on the images."""
     from netsuke.testing.networks import Rows

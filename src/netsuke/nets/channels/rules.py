@@ -242,7 +242,7 @@ _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (recurrent_cell, " ".join(CELLS)),
     (pooled, "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d "
              "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d "
-             "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"),
+             "upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d"),
     (movement, "view reshape _unsafe_view permute transpose t numpy_T cat concat stack "
                "constant_pad_nd pad narrow select split split_with_sizes chunk unbind expand repeat "
                "flatten unflatten unsqueeze squeeze movedim moveaxis flip pixel_shuffle "

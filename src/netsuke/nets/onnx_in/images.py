@@ -37,6 +37,8 @@ def resize(b: Builder, n: Call) -> Value:
     if any(s != 1 for s in scales[:2]) or n.attr("axes") or not 3 <= x.rank <= 5:
         raise UnreadableError("which resizes other dimensions than the image's")
     size = [round(d * s + 1e-6 - 0.5) for d, s in zip(x.shape[2:], scales[2:], strict=True)]
+    if n.attr("antialias", 0) and mode != "linear":
+        raise UnreadableError(f"which filters by {mode}")
     if mode == "nearest":
         rounding = "floor" if old else n.attr("nearest_mode", "round_prefer_floor")
         whole = all(float(s).is_integer() for s in scales)
@@ -45,6 +47,10 @@ def resize(b: Builder, n: Call) -> Value:
         return b.call(NEAREST[x.rank - 3], x, size, None)
     if mode != "linear" or place not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
         raise UnreadableError(f"which interpolates by {mode}, {place}")
+    if n.attr("antialias", 0):
+        if x.rank != 4 or not n.attr("exclude_outside", 0):
+            raise UnreadableError("which filters by what is outside the picture, or no picture")
+        return b.call(aten._upsample_bilinear2d_aa.default, x, size, place == "align_corners")
     return b.call(LINEAR[x.rank - 3], x, size, place == "align_corners", None)
 
 

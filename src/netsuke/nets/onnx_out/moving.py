@@ -200,15 +200,13 @@ def _upsample_nearest(b: Builder, o: Operation) -> ir.Value:
 def _upsample_bilinear(b: Builder, o: Operation) -> ir.Value:
     sizes = b.sizes(o.shape, o.first)
     mode = "align_corners" if o["align_corners"] else "half_pixel"
+    # torch's filter weighs what is inside the picture alone.
+    filtered = o.name == "_upsample_bilinear2d_aa"
+    aliased = {"antialias": 1, "exclude_outside": 1} if filtered else {}
     return b(
-        "Resize",
-        _nothing(b, o),
-        None,
-        None,
-        sizes,
-        mode="linear",
-        coordinate_transformation_mode=mode,
-    )
+        "Resize", _nothing(b, o), None, None, sizes, mode="linear",
+        coordinate_transformation_mode=mode, **aliased,
+    )  # fmt: skip
 
 
 def _getitem(b: Builder, o: Operation) -> ir.Value:
@@ -244,7 +242,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     "diff": _diff,
     **dict.fromkeys(FILLS, _fill),
     "arange": _arange,
-    "upsample_bilinear2d": _upsample_bilinear,
+    **dict.fromkeys(("upsample_bilinear2d", "_upsample_bilinear2d_aa"), _upsample_bilinear),
     "upsample_nearest2d": _upsample_nearest,
     "operator.getitem": _getitem,
 }
