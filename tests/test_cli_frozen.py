@@ -16,7 +16,7 @@ FACE = {
         "--onnx", "--out", "--seed", "--fresh", "--control", "--replay", "--json",
     ],
     "study": [
-        "workload", "--trials", "--hours", "--objective", "--space", "--sampler", "--device", "--size",
+        "workload", "--trials", "--hours", "--objective", "--space", "--sampler", "--proxy", "--device", "--size",
         "--latency", "--memory", "--energy", "--drop", "--onnx", "--out", "--seed", "--pareto", "--json",
     ],
     "measure": ["what", "--workload", "--layers", "--json"],

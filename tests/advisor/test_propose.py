@@ -34,16 +34,29 @@ def test_the_mildest_comes_first_and_stronger_ones_follow() -> None:
 
 
 def test_a_limit_that_bits_do_not_reach_starts_with_pruning_and_says_what_was_ruled_out() -> None:
-    advice = advised(limited(size=0.2 * SIZE))
+    advice = advised(limited(size=0.1 * SIZE))
     assert names(advice)[0] == ("prune.channels", "quantize.static")
     assert any("INT8 after training" in words for words in advice.ruled_out)
 
 
+def test_where_eight_bits_are_too_many_for_the_file_weights_of_four_come_before_pruning() -> None:
+    advice = advised(limited(size=0.2 * SIZE))
+    first = advice.proposals[0]
+    assert names(advice)[0] == ("quantize.static",)
+    assert next(iter(first.recipe)).settings()["weights"] == 4
+    assert first.title == "quantize.static 4 bit"
+    assert first.size == pytest.approx(0.13 * SIZE, rel=0.1)
+    facts = limited(size=0.2 * SIZE)
+    other = replace(facts.goal.device, runtimes=("tflite-micro",))
+    elsewhere = replace(facts, goal=replace(facts.goal, device=other))
+    assert names(advised(elsewhere))[0] == ("prune.channels", "quantize.static")
+
+
 def test_where_bytes_alone_are_short_channels_leave_by_their_bytes_as_much_as_is_asked() -> None:
-    first = advised(limited(size=0.2 * SIZE)).proposals[0]
+    first = advised(limited(size=0.1 * SIZE)).proposals[0]
     cut = next(iter(first.recipe)).settings()
     assert (cut["cost"], cut["parameters"]) == ("bytes", 0.0)
-    assert 0.85 * 0.2 * SIZE < first.size <= 0.97 * 0.2 * SIZE
+    assert 0.85 * 0.1 * SIZE < first.size <= 0.97 * 0.1 * SIZE
     slower = advised(limited(size=0.2 * SIZE, latency_p95=0.15 * BASE.needs["latency_p95"]))
     cuts = [p.settings() for one in slower.proposals for p in one.recipe if p.name == "prune.channels"]  # fmt: skip
     assert {cut["cost"] for cut in cuts} == {"seconds"}
@@ -77,10 +90,10 @@ def test_integers_are_foretold_by_how_long_they_took_here() -> None:
 
 
 def test_quality_that_is_expected_to_be_lost_counts_as_a_limit_does() -> None:
-    loose, tight = (advised(limited(size=0.08 * SIZE, drop=drop)) for drop in (0.05, 0.01))
+    loose, tight = (advised(limited(size=0.04 * SIZE, drop=drop)) for drop in (0.05, 0.01))
     asked = [next(iter(a.proposals[0].recipe)).settings()["ratio"] for a in (loose, tight)]
-    # a third over the size is nearer than twice over the quality
-    assert asked == [0.725, 0.575]
+    # some bytes over the size are nearer than twice over the quality
+    assert asked == [0.75, 0.6]
     assert "expected for the file" in tight.reasons[-1]
 
 

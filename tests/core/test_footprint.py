@@ -55,11 +55,15 @@ def test_a_session_that_was_measured_counts_instead_of_the_usual_one() -> None:
     )
 
 
-def test_weights_of_few_bits_are_bytes_beside_integer_activations_and_not_otherwise() -> None:
+def test_weights_of_few_bits_lie_in_four_in_the_file_and_are_bytes_beside_integer_activations() -> (
+    None
+):
     coded = replace(CONV, weight_bits=4, activation_bits=8)
-    alone = replace(CONV, weight_bits=4)
-    assert file_bytes((coded,)) == pytest.approx(250_000, rel=0.02)
-    assert file_bytes((alone,)) == pytest.approx(125_000, rel=0.03)
+    byte = replace(CONV, weight_bits=8, activation_bits=8)
+    assert file_bytes((coded,)) == pytest.approx(125_000, rel=0.03)
+    assert file_bytes((replace(CONV, weight_bits=3),)) == pytest.approx(125_000, rel=0.03)
+    assert file_bytes((replace(CONV, weight_bits=6),)) == pytest.approx(250_000, rel=0.03)
+    assert memory_bytes((coded,), BOARD) == pytest.approx(memory_bytes((byte,), BOARD), rel=0.02)
 
 
 def test_a_microcontroller_holds_activations_alone_and_an_accelerator_each_weight_once() -> None:

@@ -1,6 +1,7 @@
 """What is exported is what was simulated, fast in form and small."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -128,6 +129,26 @@ def test_fewer_bits_give_what_was_simulated(weights: int, activations: int) -> N
     inputs = samples(model, 64)
     (found,) = executed(export_onnx(model).content, inputs)
     np.testing.assert_allclose(found, simulated(model, inputs), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet", "mobilenet", "encoder", "mlp"])
+def test_weights_of_4_bits_lie_in_4_and_run_on_the_kernels_of_8(name: str, tmp_path: Path) -> None:
+    model = quantized(captured(name), Plan.of(4, 8))
+    content, inputs = export_onnx(model).content, samples(model, 16)
+    halves = [
+        math.prod(t.dims)
+        for t in onnx.load_from_string(content).graph.initializer
+        if t.data_type == onnx.TensorProto.INT4
+    ]
+    whole = exported(name).content
+    assert len(halves) > 1
+    assert len(whole) - len(content) > sum(halves) / 2 - 40 * len(halves)
+    kernels = optimized(content, tmp_path)
+    assert kernels == optimized(whole, tmp_path)
+    assert (
+        np.abs(executed(content, inputs)[0] - simulated(model, inputs)).mean()
+        < 0.005 * simulated(model, inputs).std()
+    )
 
 
 def test_all_of_resnet_20_runs_on_integers(tmp_path: Path) -> None:

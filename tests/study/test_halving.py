@@ -10,8 +10,9 @@ from netsuke.core.recipe import Recipe
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.quantize.qat import Qat
 from netsuke.passes.quantize.static import Static
-from netsuke.study.halving import Mark, promising, shortened
+from netsuke.study.halving import shortened
 from netsuke.study.laboratory import Laboratory
+from netsuke.study.marks import Mark, promising
 from netsuke.study.outcome import read_study
 from netsuke.study.verb import Plan, study
 from netsuke.testing import samples

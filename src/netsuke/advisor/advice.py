@@ -9,6 +9,9 @@ from netsuke.core.guess import Guess
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
 
+FULL = 8
+"""Bits of weights that go without saying."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
@@ -74,5 +77,8 @@ class Advice:
 
 
 def _named(one: Pass) -> str:
-    ratio = one.settings().get("ratio")
-    return one.name if ratio is None else f"{one.name} {100 * ratio:g} %"
+    settings = one.settings()
+    if "ratio" in settings:
+        return f"{one.name} {100 * settings['ratio']:g} %"
+    bits = settings.get("weights", FULL)
+    return one.name if bits == FULL else f"{one.name} {bits} bit"

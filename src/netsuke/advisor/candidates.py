@@ -55,6 +55,10 @@ class Numbers:
 INT8 = Numbers(
     use="quantize.static", words="INT8", weight_bits=8, activation_bits=8, loss=losses.STATIC
 )
+HALVES = Numbers(
+    use="quantize.static", words="INT8 with weights of 4 bits in the file", weight_bits=4, activation_bits=8,
+    loss=losses.FOUR_BITS_IN_BYTES, settings={"weights": 4, "rounding": "gptq"},
+)  # fmt: skip
 FP16 = Numbers(
     use="quantize.float", words="FP16", weight_bits=16, activation_bits=16, format="fp16",
     loss=losses.HALF,
@@ -88,7 +92,10 @@ class Candidate:
 def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
     """What could be tried, in order. fired: the names of the rules."""
     numbers = _numbers(fired)
-    found = [_shorter(facts, numbers)]
+    kinds = [numbers]
+    if numbers is INT8 and "halves_of_bytes_may_do" in fired:
+        kinds.append(HALVES)
+    found = [_shorter(facts, kind) for kind in kinds]
     # Elsewhere a runtime decodes the weights in every call, which takes longer than it saves.
     if "memory_bound" in fired and "int4" in facts.device.formats:
         found.append(_shorter(facts, NIBBLES))
@@ -99,9 +106,9 @@ def candidates(facts: Facts, fired: frozenset[str]) -> tuple[Candidate, ...]:
     if "sparse_kernels" in fired:
         found.append(_emptier(facts, numbers))
     if "bytes_alone_are_short" in fired:
-        narrower = _lighter_ones(facts, numbers)
+        narrower = [one for kind in reversed(kinds) for one in _lighter_ones(facts, kind)]
     else:
-        narrower = [_narrower(facts, ratio, numbers) for ratio in RATIOS]
+        narrower = [_narrower(facts, ratio, kind) for ratio in RATIOS for kind in kinds]
     if "no_carving_meets_it" in fired:
         narrower.append(_searched(facts, numbers))
     if "battery_and_patience" in fired:

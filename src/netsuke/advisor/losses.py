@@ -25,6 +25,12 @@ EIGHT_BIT_WEIGHTS = _points(0.0, -0.3, 0.3, QUANTIZE)
 FOUR_BIT_WEIGHTS = _points(
     0.8, -0.3, 2.5, "bench quantize, figures 2, 7: 0.1 pt on ResNet-20, 1.1 on MiniLM"
 )
+FOUR_BITS_IN_BYTES = _points(
+    0.2,
+    -0.5,
+    2.0,
+    "bench quantize, figure 2, and bench advise, figure 2: weights of 4 bits by GPTQ, activations of 8",
+)
 TRAINED = _points(0.0, -0.7, 0.7, "bench quantize, figure 3")
 ZEROS = _points(
     0.6, -0.5, 2.5, "bench prune, figure 1: 0.2 pt with nine of ten weights of LeNets gone"

@@ -46,6 +46,9 @@ def study(
         Path | None, typer.Option(help="A TOML file with [[slot]] tables [default: post-training].")
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, nsga3 or random.")] = "tpe",
+    proxy: Annotated[
+        str, typer.Option(help="Sorts networks drawn anew before they train: synflow, naswot, parameters.")
+    ] = "",
     device: Device = None,
     size: Size = None,
     latency: Latency = None,
@@ -79,7 +82,7 @@ def study(
     plan = Plan(
         out=folder, trials=trials, objectives=tuple(objective or Plan.objectives), sampler=sampler,
         space=POST_TRAINING if space is None else text_of(space), seed=seed,
-        seconds=None if hours is None else 3600 * hours, observer=terminal,
+        seconds=None if hours is None else 3600 * hours, observer=terminal, proxy=proxy,
         origin=Origin(command=command_typed(), workload=str(workload), model=str(onnx or "")),
     )  # fmt: skip
     where = device or given.device or "local"

@@ -13,8 +13,9 @@ from netsuke.core.roofline import FREE, activation_peak, weight_bytes
 
 HEADER, NODE, INTEGER_NODE = 50.0, 72.0, 15.0
 """Bytes of an exported graph, of each node, and of the codings around a node of integers."""
-CODED_LAYER, CODED_CHANNEL = 290.0, 8.75
-"""Bytes of the nodes that decode a layer's weights, and of a channel's scale and 32-bit bias."""
+CODED_LAYER, CODED_CHANNEL, CAST = 290.0, 8.75, 30.0
+"""Bytes of the nodes that decode a layer's weights, of a channel's scale and 32-bit bias, and of the cast of codes
+of 4 bits."""
 SESSION = 8e6
 """Bytes that a session takes for any model."""
 COPIES = {"conv": 3.2, "linear": 1.9}
@@ -38,6 +39,7 @@ def file_bytes(layers: Iterable[Layer]) -> float:
         total += NODE + INTEGER_NODE * _is_coded(layer)
         if layer.weights and layer.weight_bits <= 8:
             total += CODED_LAYER + CODED_CHANNEL * layer.channels[1]
+            total += CAST * (layer.weight_bits <= 4)
     return total
 
 
@@ -55,7 +57,7 @@ def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
         return sum(map(weight_bytes, layers)) + activations
     stored = [_stored(layer) for layer in layers]
     reading = sum(stored) + max(stored, default=0.0)
-    packed = sum(n * _copies(layer) for n, layer in zip(stored, layers, strict=True))
+    packed = sum(_held(layer) * _copies(layer) for layer in layers)
     session = SESSION if device.session is None else device.session
     nodes = sum(NODE_HELD + INTEGER_NODE_HELD * _is_coded(n) for n in layers if n.op not in FREE)
     return session + max(reading, packed) + nodes + ACTIVATION_COPIES * activations
@@ -63,11 +65,17 @@ def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
 
 def _stored(layer: Layer) -> float:
     """Bytes of the weights in the file: a norm is folded into the layer before it, but for one value a
-    channel; weights beside integer activations are bytes, however few bits they use."""
+    channel; codes lie in 4 bits or in 8."""
     if layer.op == "batch_norm":
         return weight_bytes(layer) / 2
-    bits = max(8, layer.weight_bits) if _is_coded(layer) else layer.weight_bits
+    bits = next(b for b in (4, 8, layer.weight_bits) if layer.weight_bits <= b)
     return layer.weights * bits / 8
+
+
+def _held(layer: Layer) -> float:
+    """Bytes of the weights as kernels read them: integer kernels read bytes, however few bits are used."""
+    bits = max(8, layer.weight_bits) if _is_coded(layer) else layer.weight_bits
+    return _stored(layer) if layer.op == "batch_norm" else layer.weights * bits / 8
 
 
 def _copies(layer: Layer) -> float:

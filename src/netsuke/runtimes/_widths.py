@@ -30,7 +30,8 @@ Bytes = NDArray[np.uint8]
 class Widths:
     """What switches an ONNX file between widths: the file at 8 bits, and what is kept of the others.
 
-    kept: bits → (the file without codes, rows of [place in it, place in the 8-bit file, length, bits]).
+    kept: bits → (the file without codes, rows of [place in it, place in the 8-bit file, number of codes, bits,
+    codes a byte]).
     """
 
     full: bytes
@@ -49,9 +50,10 @@ class Widths:
             raise NetsukeError(f"use: {bits} bits; this model has {', '.join(map(str, self.all))}")
         blank, places = self.kept[bits]
         made, source = blank.copy(), np.frombuffer(self.full, np.uint8)
-        for to, start, length, kept in places.tolist():
-            codes = source[start : start + length].view(np.int8)
-            made[to : to + length] = narrowed(codes, kept).view(np.uint8)
+        for to, start, count, kept, together in places.tolist():
+            codes = narrowed(source[start : start + count].view(np.int8), kept)
+            stored = packed(codes) if together == 2 else codes.view(np.uint8)
+            made[to : to + len(stored)] = stored
         return made.tobytes()
 
 
@@ -60,6 +62,13 @@ def narrowed(codes: NDArray[np.int8], bits: int) -> NDArray[np.int8]:
     if bits == FULL:
         return codes
     return (2 * (codes >> (FULL - bits)) + 1).astype(np.int8)
+
+
+def packed(codes: NDArray[np.int8]) -> Bytes:
+    """Codes of 4 bits, two a byte, the first in the lower half: how ONNX has them."""
+    even = np.append(codes, np.int8(0)) if len(codes) % 2 else codes
+    halves = even.view(np.uint8) & 0x0F
+    return (halves[::2] | halves[1::2] << 4).astype(np.uint8)
 
 
 def write(path: Path, full: bytes, others: Mapping[int, bytes]) -> None:
@@ -109,16 +118,18 @@ def _blanked(content: bytes, full: bytes, bits: int) -> tuple[Bytes, NDArray[np.
         np.frombuffer(t.raw_data, np.int8) for t in onnx.load_from_string(full).graph.initializer
         if t.data_type == onnx.TensorProto.INT8 and len(t.raw_data) >= LEAST
     ]  # fmt: skip
-    sources = {
-        narrowed(codes, width).tobytes(): (codes.tobytes(), width)
-        for codes in known
-        for width in (bits, FULL)
-    }
+    together = {onnx.TensorProto.INT8: 1, onnx.TensorProto.INT4: 2}
+    sources = {}
+    for codes in known:
+        for width in (bits, FULL):
+            own = narrowed(codes, width)
+            sources[1, own.tobytes()] = sources[2, packed(own).tobytes()] = (codes.tobytes(), width)
     blank, places = np.frombuffer(content, np.uint8).copy(), []
     for tensor in onnx.load_from_string(content).graph.initializer:
-        if tensor.data_type == onnx.TensorProto.INT8 and tensor.raw_data in sources:
-            codes, width = sources[tensor.raw_data]
+        count = together.get(tensor.data_type, 0)
+        if (count, tensor.raw_data) in sources:
+            held, width = sources[count, tensor.raw_data]
             to = content.index(tensor.raw_data)
-            places.append((to, full.index(codes), len(codes), width))
-            blank[to : to + len(codes)] = 0
-    return blank, np.array(places, np.int64).reshape(-1, 4)
+            places.append((to, full.index(held), len(held), width, count))
+            blank[to : to + len(tensor.raw_data)] = 0
+    return blank, np.array(places, np.int64).reshape(-1, 5)

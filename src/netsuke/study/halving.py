@@ -1,17 +1,18 @@
-"""Successive halving: a trial that trains begins with a share of its training, and goes on if that is promising."""
+"""Successive halving: a trial that trains is looked at before, begins with a share of its training, and goes on if
+that is promising."""
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
-from netsuke.study.front import Point, dominates
+from netsuke.study.first_look import is_drawn, look
 from netsuke.study.laboratory import Laboratory
+from netsuke.study.marks import Mark, ahead, promising
 
-ETA = 3
-"""One of so many goes on."""
 RUNGS = (1 / 9, 1 / 3)
 """Shares of the epochs that are tried first (Jamieson and Talwalkar, 2016; without waiting for others, as Li et
 al., 2020, "A system for massively parallel hyperparameter tuning")."""
@@ -20,35 +21,57 @@ KEY = "rungs"
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What a trial came to on a rung. over: by how much, as a share, it was beyond its worst limit."""
+class Climb:
+    """rungs: what a trial came to on each. stopped: why it should not go on; None where it should. spent: seconds of
+    carving and measuring."""
 
-    point: Point
-    over: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"point": list(self.point), "over": self.over}
+    rungs: Mapping[str, Any]
+    stopped: str | None
+    spent: float
 
 
-def climbed(
-    recipe: Recipe, laboratory: Laboratory, earlier: Iterable[Mapping[str, Any]]
-) -> tuple[dict[str, Any], str | None]:
-    """(What it came to on each rung, why it should not go on; None where it should).
-
-    earlier: the same of other trials. Raises as ``Laboratory.measure``.
-    """
-    known, found = list(earlier), {}
+def climbed(recipe: Recipe, laboratory: Laboratory, earlier: Iterable[Mapping[str, Any]]) -> Climb:
+    """A trial up to its last rung. earlier: what others came to on theirs. Raises as ``Laboratory.measure``."""
+    ladder = _Ladder(list(earlier))
+    start = time.monotonic()
+    first = look(recipe, laboratory)
+    ladder.spent += time.monotonic() - start
+    if first is not None:
+        if first.over > 0:
+            return ladder.climb(f"not trained: {100 * first.over:.0f} % beyond its limits")
+        if laboratory.proxy is not None and is_drawn(recipe) and not ladder.passes("0", first):
+            return ladder.climb(f"not trained: by {laboratory.proxy.name} {ladder.told}")
     for share in RUNGS:
         short, rung = shortened(recipe, share), f"1/{round(1 / share)}"
         if short is None:
             continue
         result = laboratory.measure(short)
+        ladder.spent += result.working + result.measuring
         mark = Mark(tuple(result.values[o] for o in laboratory.objectives), result.over)
-        found[rung] = mark.to_dict()
-        others = [Mark(tuple(k[rung]["point"]), k[rung]["over"]) for k in known if rung in k]
-        if not promising(mark, others):
-            return found, f"stopped after {rung} of its training: {ahead(mark, others)} of {len(others)} others were better"  # fmt: skip
-    return found, None
+        if not ladder.passes(rung, mark):
+            return ladder.climb(f"stopped after {rung} of its training: {ladder.told}")
+    return ladder.climb(None)
+
+
+class _Ladder:
+    """The rungs of one trial. earlier: what other trials came to on theirs."""
+
+    def __init__(self, earlier: Sequence[Mapping[str, Any]]) -> None:
+        self._earlier = earlier
+        self.found: dict[str, Any] = {}
+        self.told, self.spent = "", 0.0
+
+    def climb(self, stopped: str | None) -> Climb:
+        """What came of it."""
+        return Climb(self.found, stopped, self.spent)
+
+    def passes(self, rung: str, mark: Mark) -> bool:
+        """Whether it may go on; what it came to is noted."""
+        self.found[rung] = mark.to_dict()
+        known = [k[rung] for k in self._earlier if rung in k]
+        others = [Mark(tuple(k["point"]), k["over"]) for k in known]
+        self.told = f"{ahead(mark, others)} of {len(others)} others were better"
+        return promising(mark, others)
 
 
 def shortened(recipe: Recipe, share: float) -> Recipe | None:
@@ -58,22 +81,6 @@ def shortened(recipe: Recipe, share: float) -> Recipe | None:
     if None in passes or tuple(passes) == tuple(recipe):
         return None
     return Recipe(*(one for one in passes if one is not None))
-
-
-def promising(mark: Mark, others: Sequence[Mark]) -> bool:
-    """Whether it is among the best of those that came so far; the first ones are."""
-    return ahead(mark, others) * ETA < len(others) + ETA
-
-
-def ahead(mark: Mark, others: Iterable[Mark]) -> int:
-    """How many are better: within the limits, or nearer to them; then nowhere worse and somewhere better."""
-    return sum(_better(other, mark) for other in others)
-
-
-def _better(one: Mark, other: Mark) -> bool:
-    if one.over > 0 or other.over > 0:
-        return max(one.over, 0.0) < max(other.over, 0.0)
-    return dominates(one.point, other.point)
 
 
 def _shorter(one: Pass, share: float) -> Pass | None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from netsuke.clock import LiveClock, LiveKernels
 from netsuke.core.budget import Budget
@@ -11,6 +12,9 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.recipe import Recipe
 from netsuke.study.prefixes import Prefixes
 from netsuke.workbench import State, Workbench
+
+if TYPE_CHECKING:
+    from netsuke.nets.proxies.proxy import Proxy
 
 OBJECTIVES = {
     "size": "bytes on disk", "stored": "bytes of the stored form", "latency": "seconds a call",
@@ -25,6 +29,8 @@ PROBES: dict[str, set[str]] = {
 TOLERANCE = 0.01
 """A limit on lost quality of less than a point is exceeded in parts of a point."""
 
+SCORED = 32
+"""Samples that a proxy looks at."""
 TRIES = 3
 """How often a trial is measured before what is missing is called so."""
 
@@ -44,10 +50,16 @@ class Laboratory:
     """Tries recipes on one model for one goal, on the validation samples."""
 
     def __init__(
-        self, bench: Workbench, original: State, prefixes: Prefixes, objectives: Sequence[str]
+        self,
+        bench: Workbench,
+        original: State,
+        prefixes: Prefixes,
+        objectives: Sequence[str],
+        proxy: "Proxy | None" = None,
     ) -> None:
         self.bench, self.original, self.prefixes = bench, original, prefixes
-        self.objectives = tuple(objectives)
+        self.objectives, self.proxy = tuple(objectives), proxy
+        self.cost_limits = replace(bench.goal.budget, drop=None, robustness_drop=None).limits()
         self._kernels = LiveKernels(bench.runtime) if bench.goal.device.measured else None
         wanted = {*self.objectives, *bench.goal.budget.limits()}
         self._probes = tuple(p for p, found in PROBES.items() if not found or found & wanted)
@@ -68,6 +80,26 @@ class Laboratory:
         values = {name: self.value(name, found) for name in self.objectives}
         over = exceeded(found, self.bench.goal.budget, self.bench.goal.device.name)
         return Result(state, values, over, carved - start, time.monotonic() - carved)
+
+    def costs(self, recipe: Recipe) -> Result:
+        """Carve, and measure what it costs; not how good it is. Raises as ``measure``."""
+        start = time.monotonic()
+        state = self.carve(recipe)
+        carved = time.monotonic()
+        probes = tuple(p for p in self._probes if p != "quality")
+        found = self.bench.measure(state, self.original, None, probes)
+        state = replace(state, evidence=found)
+        values = {o: self.value(o, found) for o in self.objectives if o != "drop"}
+        over = exceeded(found, Budget(**self.cost_limits), self.bench.goal.device.name)
+        return Result(state, values, over, carved - start, time.monotonic() - carved)
+
+    def score(self, state: State) -> float:
+        """What the proxy makes of its network. Raises NetsukeError where it can make nothing of it."""
+        from netsuke.nets.data import batches
+
+        assert self.proxy is not None, "asked of a laboratory without a proxy"
+        inputs, _ = next(batches(self.bench.goal.data.calibrate, SCORED))
+        return self.proxy.score(state.model.network, inputs)
 
     def _measured(self, state: State) -> tuple[Evidence, ...]:
         """All that is asked for; again where a busy machine left a limit unmeasured."""

@@ -107,10 +107,10 @@ class Study:
         start = time.monotonic()
         title = " → ".join(p.name for p in recipe) or "nothing done"
         try:
-            rungs, stopped = climbed(recipe, laboratory, self._rungs())
-            trial.set_user_attr(KEY, rungs)
-            if stopped:
-                return self._failed(trial, stopped)
+            climb = climbed(recipe, laboratory, self._rungs())
+            trial.set_user_attr(KEY, dict(climb.rungs))
+            if climb.stopped:
+                return self._failed(trial, climb.stopped)
             result = laboratory.measure(recipe)
         except RefusedError as error:
             return self._failed(trial, f"refused: {error}")
@@ -118,8 +118,8 @@ class Study:
             reason = " ".join(str(error).split()) or type(error).__name__
             return self._failed(trial, f"failed: {reason}")
         trial.set_user_attr("place", laboratory.prefixes.place(recipe).name)
-        rest = time.monotonic() - start - result.working - result.measuring
-        trial.set_user_attr("seconds", {"working": result.working, "measuring": result.measuring, "rest": rest})  # fmt: skip
+        busy = climb.spent + result.working + result.measuring
+        trial.set_user_attr("seconds", {"busy": busy, "rest": time.monotonic() - start - busy})
         self._tell(trial, result.values, result.over)
         return f"{title}: {_said(result)}"
 

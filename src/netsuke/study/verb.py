@@ -56,7 +56,8 @@ REDRAWN = 60.0
 class Plan:
     """How a study is run. trials: in all, those of earlier processes too. seconds: after which no trial of this
     call begins, None for no such end. objectives: what is to be small
-    (``OBJECTIVES``). space: TOML, as ``read_space`` takes it. advised: whether the advisor's recipes come first."""
+    (``OBJECTIVES``). space: TOML, as ``read_space`` takes it. advised: whether the advisor's recipes come first.
+    proxy: what sorts networks drawn anew before they train (``nets/proxies``), "" for nothing."""
 
     out: Path
     trials: int = 50
@@ -66,6 +67,7 @@ class Plan:
     sampler: str = "tpe"
     seed: int = 0
     advised: bool = True
+    proxy: str = ""
     origin: Origin = field(default_factory=Origin)
     observer: Observer = field(default_factory=Observer)
 
@@ -96,9 +98,12 @@ def study(
     Raises NetsukeError for what a user can mend: a space that names no such pass, objectives that nothing
     measures, another study in the folder, another process at work on it.
     """
+    from netsuke.nets.proxies.proxy import proxy
+
     goal = take_goal(task, device, budget or Budget(), plan.seed, plan.observer)
     taken = take_model(model, goal.data, "model")
     space = read_space(plan.space)
+    sorter = proxy(plan.proxy) if plan.proxy else None
     mark = fingerprint(taken, goal, None)
     told = json.dumps([mark, asdict(space)], sort_keys=True, default=str)
     search = Search(
@@ -111,7 +116,7 @@ def study(
         found = Study(plan.out, search)
         original = original_state(bench, taken)
         prefixes = Prefixes(plan.out / "models", mark)
-        laboratory = Laboratory(bench, original, prefixes, plan.objectives)
+        laboratory = Laboratory(bench, original, prefixes, plan.objectives, sorter)
         if plan.advised:
             found.start_from([p.recipe for p in propose(facts_of(bench, original)).proposals])
         _search(found, laboratory, plan)

@@ -61,6 +61,19 @@ def bytes_alone_are_short(facts: Facts) -> str | None:
     return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over, and nothing else is: channels leave by the bytes that leave with them"
 
 
+@rule(
+    "quantization",
+    "for",
+    "Frantar et al., 2023, GPTQ; bench advise, figure 2",
+)
+def halves_of_bytes_may_do(facts: Facts) -> str | None:
+    """Where the file is over its limit at 8 bits and integer kernels read bytes: weights of 4 bits take half of the
+    file, are turned into bytes once, at load, and run as fast."""
+    if facts.integers["size"] <= facts.limits["size"] or "onnxruntime" not in facts.device.runtimes:
+        return None
+    return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over: weights of 4 bits halve the file, and are bytes again at load"
+
+
 @rule("structured pruning", "for", "Horowitz, 2014, Computing's energy problem")
 def energy_is_short(facts: Facts) -> str | None:
     """Energy goes with the multiply-accumulates and the bytes: those that leave take none."""
@@ -75,5 +88,5 @@ def _over_at_eight_bits(facts: Facts) -> list[str]:
 
 RULES = (
     speed_is_short, memory_is_short, storage_alone_is_short, more_than_bits_is_short,
-    bytes_alone_are_short, energy_is_short,
+    bytes_alone_are_short, halves_of_bytes_may_do, energy_is_short,
 )  # fmt: skip

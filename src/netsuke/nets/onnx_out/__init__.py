@@ -12,7 +12,7 @@ from netsuke.nets.onnx_out.general import translate_all
 from netsuke.nets.onnx_out.integers import meant_for_integers, on_integers
 from netsuke.nets.onnx_out.kernels import for_kernels
 from netsuke.nets.onnx_out.lower import lower
-from netsuke.nets.onnx_out.stored import store
+from netsuke.nets.onnx_out.stored import narrow, store
 from netsuke.nets.onnx_out.tidy import join_slices, label, strip, tidy
 
 
@@ -53,7 +53,16 @@ def to_onnx(model: Model) -> ir.Model:
         made = translate(network, model.example)
     except UntranslatedError:
         made = translate_all(network, model.example)
-    for step in (tidy, join_slices, on_integers, store, multiply_dynamic, for_kernels, tidy):
+    for step in (
+        tidy,
+        join_slices,
+        on_integers,
+        store,
+        multiply_dynamic,
+        for_kernels,
+        narrow,
+        tidy,
+    ):
         step(made)
     return made
 

@@ -1,9 +1,10 @@
-"""Weights that no integer kernel reads, in the smallest form a stock runtime takes.
+"""Weights in the smallest form a stock runtime takes.
 
 What onnxruntime 1.31 makes of each form on a CPU: a dequantized factor of a product is fused into
 MatMulNBits, which multiplies by the codes; GatherBlockQuantized reads rows of 4-bit codes; casts,
 look-ups and products of constants are computed once, at load, so that they cost no time and save
-no memory. Any other DequantizeLinear would run at each call.
+no memory. Any other DequantizeLinear would run at each call. Integer kernels read bytes: codes of 4 bits lie
+in the file as such, and are cast to bytes at load, before kernels are chosen.
 """
 
 import ml_dtypes
@@ -21,6 +22,10 @@ CONTRIB = "com.microsoft"
 """onnxruntime's own operations, which every build of it has."""
 NARROW = {np.dtype(np.int8): ml_dtypes.int4, np.dtype(np.uint8): ml_dtypes.uint4}
 LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
+READERS = frozenset({"DequantizeLinear", "MatMulInteger", "ConvInteger"})
+"""Of codes that integer kernels multiply by."""
+WORTH = 128
+"""Codes that save more bytes in halves of one than the cast takes."""
 
 
 def buys(scheme: Scheme, kind: str) -> str:
@@ -49,6 +54,28 @@ def store(model: ir.Model) -> None:
     passes.RemoveUnusedNodesPass()(model)
     if any(node.domain == CONTRIB for node in model.graph):
         model.graph.opset_imports[CONTRIB] = 1
+
+
+def narrow(model: ir.Model) -> None:
+    """Codes that fit 4 bits are stored in 4 bits and cast to bytes, in place."""
+    editor = Editor(model.graph)
+    for value in list(model.graph.initializers.values()):
+        codes = _smallest(array(value))[0]
+        readers = [node for node in model.graph if value in node.inputs]
+        if (
+            codes.dtype != array(value).dtype
+            and codes.ndim > 1
+            and codes.size >= WORTH
+            and all(node.op_type in READERS for node in readers)
+        ):
+            stored, kind = (
+                editor.constant(codes),
+                {"to": int(ir.DataType.from_numpy(array(value).dtype))},
+            )
+            value.replace_all_uses_with(
+                editor.insert(readers[0], "Cast", [stored], kind).outputs[0]
+            )
+    passes.RemoveUnusedNodesPass()(model)
 
 
 def _serve(editor: Editor, dequantize: ir.Node, user: ir.Node) -> None:
