@@ -131,18 +131,19 @@ def test_fewer_bits_give_what_was_simulated(weights: int, activations: int) -> N
     np.testing.assert_allclose(found, simulated(model, inputs), atol=1e-5)
 
 
+@pytest.mark.parametrize("bits", [2, 4])
 @pytest.mark.parametrize("name", ["resnet", "mobilenet", "encoder", "mlp"])
-def test_weights_of_4_bits_lie_in_4_and_run_on_the_kernels_of_8(name: str, tmp_path: Path) -> None:
-    model = quantized(captured(name), Plan.of(4, 8))
+def test_weights_of_few_bits_lie_in_few_and_run_on_the_kernels_of_8(
+    name: str, bits: int, tmp_path: Path
+) -> None:
+    model = quantized(captured(name), Plan.of(bits, 8))
     content, inputs = export_onnx(model).content, samples(model, 16)
-    halves = [
-        math.prod(t.dims)
-        for t in onnx.load_from_string(content).graph.initializer
-        if t.data_type == onnx.TensorProto.INT4
-    ]
+    kind = {2: onnx.TensorProto.INT2, 4: onnx.TensorProto.INT4}[bits]
+    held = onnx.load_from_string(content).graph.initializer
+    few = [math.prod(t.dims) for t in held if t.data_type == kind]
     whole = exported(name).content
-    assert len(halves) > 1
-    assert len(whole) - len(content) > sum(halves) / 2 - 40 * len(halves)
+    assert len(few) > 1
+    assert len(whole) - len(content) > sum(few) * (1 - bits / 8) - 40 * len(few)
     kernels = optimized(content, tmp_path)
     assert kernels == optimized(whole, tmp_path)
     assert (

@@ -65,10 +65,11 @@ def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
 
 def _stored(layer: Layer) -> float:
     """Bytes of the weights in the file: a norm is folded into the layer before it, but for one value a
-    channel; codes lie in 4 bits or in 8."""
+    channel; codes lie in 4 bits or in 8, beside integer activations in 2 too."""
     if layer.op == "batch_norm":
         return weight_bytes(layer) / 2
-    bits = next(b for b in (4, 8, layer.weight_bits) if layer.weight_bits <= b)
+    widths = (2, 4, 8) if _is_coded(layer) else (4, 8)
+    bits = next((b for b in widths if layer.weight_bits <= b), layer.weight_bits)
     return layer.weights * bits / 8
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from netsuke.core.errors import NetsukeError
-from netsuke.packer.block import Form, elements, raw_bytes
+from netsuke.packer.block import Array, Form, elements, raw_bytes
 from netsuke.packer.layout import Block
 from netsuke.packer.wire import Tensor, tensors
 
@@ -96,13 +96,17 @@ def between(content: memoryview, found: tuple[Tensor, ...]) -> bytes:
 def subtracted(new: bytes, old: bytes, form: Form) -> bytes:
     """The difference of two blocks, element by element, as whole numbers that wrap around."""
     difference = elements(new, form) - elements(old, form)
-    return raw_bytes(difference & 15 if form.width == 4 else difference, form)
+    return raw_bytes(_within(difference, form), form)
 
 
 def added(difference: bytes | memoryview, old: bytes | memoryview, form: Form) -> bytes:
     """The opposite of ``subtracted``, for all of a block or a run of whole bytes."""
     total = elements(difference, form) + elements(old, form)
-    return raw_bytes(total & np.uint8(15) if form.width == 4 else total, form)
+    return raw_bytes(_within(total, form), form)
+
+
+def _within(values: Array, form: Form) -> Array:
+    return values & np.uint8(form.mask) if form.together > 1 else values
 
 
 def _key(tensor: Tensor) -> tuple[str, str, tuple[int, ...]]:

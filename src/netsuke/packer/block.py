@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-WIDTHS = (4, 8, 16, 32, 64)
+WIDTHS = (2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
 class Form:
-    """What is known of a block without its values. width: bits of an element, one of 4, 8, 16, 32
-    and 64. shape: of the tensor. size: bytes it takes in the ONNX file."""
+    """What is known of a block without its values. width: bits of an element, one of 2, 4, 8, 16,
+    32 and 64. shape: of the tensor. size: bytes it takes in the ONNX file."""
 
     width: int
     shape: tuple[int, ...]
@@ -22,8 +22,18 @@ class Form:
 
     @property
     def count(self) -> int:
-        """Elements; two of 4 bits to a byte, the spare half of a last one included."""
+        """Elements; those of less than a byte with the spare places of the last one."""
         return self.size * 8 // self.width
+
+    @property
+    def together(self) -> int:
+        """How many elements share a byte."""
+        return max(1, 8 // self.width)
+
+    @property
+    def mask(self) -> int:
+        """The bits that an element of less than a byte may have."""
+        return (1 << min(8, self.width)) - 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -39,17 +49,23 @@ class Form:
 def elements(raw: bytes | memoryview, form: Form) -> Array:
     """The bit patterns of a block's elements, as unsigned integers, one dimension."""
     plain = np.frombuffer(raw, np.uint8)
-    if form.width == 4:
-        return np.stack([plain & 15, plain >> 4], axis=1).reshape(-1)
+    if form.together > 1:
+        return (plain[:, None] >> _places(form) & np.uint8(form.mask)).reshape(-1)
     return plain.view(form.dtype)
 
 
 def raw_bytes(values: Array, form: Form) -> bytes:
-    """The opposite of ``elements``, for all of a block or a run of an even number of elements."""
-    if form.width == 4:
-        pairs = values.astype(np.uint8).reshape(-1, 2)
-        return (pairs[:, 0] | pairs[:, 1] << 4).tobytes()
+    """The opposite of ``elements``, for all of a block or a run of whole bytes."""
+    if form.together > 1:
+        parts = values.astype(np.uint8).reshape(-1, form.together) << _places(form)
+        together: Array = np.bitwise_or.reduce(parts, axis=1)
+        return together.tobytes()
     return values.astype(form.dtype, copy=False).tobytes()
+
+
+def _places(form: Form) -> Array:
+    """By how many bits the elements of one byte are shifted, the first not at all."""
+    return np.arange(0, 8, form.width, dtype=np.uint8)
 
 
 def bits_for(count: int) -> int:

@@ -12,7 +12,7 @@ DTYPES = {
     6: ("int32", 32), 7: ("int64", 64), 9: ("bool", 8), 10: ("float16", 16), 11: ("float64", 64),
     12: ("uint32", 32), 13: ("uint64", 64), 16: ("bfloat16", 16), 17: ("float8e4m3fn", 8),
     18: ("float8e4m3fnuz", 8), 19: ("float8e5m2", 8), 20: ("float8e5m2fnuz", 8), 21: ("uint4", 4),
-    22: ("int4", 4), 23: ("float4e2m1", 4),
+    22: ("int4", 4), 23: ("float4e2m1", 4), 25: ("uint2", 2), 26: ("int2", 2),
 }  # fmt: skip
 # The fields that lead from a model to its tensors, by the message they stand in.
 CHILDREN = {

@@ -3,8 +3,8 @@
 What onnxruntime 1.31 makes of each form on a CPU: a dequantized factor of a product is fused into
 MatMulNBits, which multiplies by the codes; GatherBlockQuantized reads rows of 4-bit codes; casts,
 look-ups and products of constants are computed once, at load, so that they cost no time and save
-no memory. Any other DequantizeLinear would run at each call. Integer kernels read bytes: codes of 4 bits lie
-in the file as such, and are cast to bytes at load, before kernels are chosen.
+no memory. Any other DequantizeLinear would run at each call. Integer kernels read bytes: codes of 2 or 4 bits
+lie in the file as such, and are cast to bytes at load, before kernels are chosen.
 """
 
 import ml_dtypes
@@ -21,6 +21,9 @@ LEAST_BLOCK = 16
 CONTRIB = "com.microsoft"
 """onnxruntime's own operations, which every build of it has."""
 NARROW = {np.dtype(np.int8): ml_dtypes.int4, np.dtype(np.uint8): ml_dtypes.uint4}
+QUARTERS = {np.dtype(np.int8): ml_dtypes.int2, np.dtype(np.uint8): ml_dtypes.uint2}
+QUARTERS_FROM = (25, 12)
+"""The opset and the version of the format that have integers of 2 bits."""
 LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
 READERS = frozenset({"DequantizeLinear", "MatMulInteger", "ConvInteger"})
 """Of codes that integer kernels multiply by."""
@@ -57,25 +60,35 @@ def store(model: ir.Model) -> None:
 
 
 def narrow(model: ir.Model) -> None:
-    """Codes that fit 4 bits are stored in 4 bits and cast to bytes, in place."""
+    """Codes that fit 2 or 4 bits are stored in them and cast to bytes, in place."""
     editor = Editor(model.graph)
     for value in list(model.graph.initializers.values()):
-        codes = _smallest(array(value))[0]
+        codes = array(value)
         readers = [node for node in model.graph if value in node.inputs]
-        if (
-            codes.dtype != array(value).dtype
-            and codes.ndim > 1
-            and codes.size >= WORTH
-            and all(node.op_type in READERS for node in readers)
-        ):
-            stored, kind = (
-                editor.constant(codes),
-                {"to": int(ir.DataType.from_numpy(array(value).dtype))},
-            )
-            value.replace_all_uses_with(
-                editor.insert(readers[0], "Cast", [stored], kind).outputs[0]
-            )
+        kind = _kind(codes)
+        if kind is None or codes.ndim < 2 or codes.size < WORTH:
+            continue
+        if all(node.op_type in READERS for node in readers):
+            to = {"to": int(ir.DataType.from_numpy(codes.dtype))}
+            stored = editor.constant(codes.astype(kind))
+            value.replace_all_uses_with(editor.insert(readers[0], "Cast", [stored], to).outputs[0])
+            if kind in QUARTERS.values():
+                model.graph.opset_imports[""], model.ir_version = QUARTERS_FROM
     passes.RemoveUnusedNodesPass()(model)
+
+
+def _kind(codes: Array) -> type | None:
+    """The narrowest type that holds all codes; None where that is their own."""
+    for table in (QUARTERS, NARROW):
+        kind = table.get(codes.dtype)
+        if kind is not None and _fits(codes, kind):
+            return kind
+    return None
+
+
+def _fits(codes: Array, kind: type) -> bool:
+    ends = ml_dtypes.iinfo(kind)
+    return not codes.size or bool(codes.min() >= ends.min and codes.max() <= ends.max)
 
 
 def _serve(editor: Editor, dequantize: ir.Node, user: ir.Node) -> None:
@@ -202,9 +215,7 @@ def _smallest(codes: Array, zero: Array | None = None) -> tuple[Array, Array | N
     kind = NARROW.get(codes.dtype)
     if kind is None:
         return codes, zero
-    ends = ml_dtypes.iinfo(kind)
-    held = [codes] if zero is None else [codes, zero]
-    if any(x.min() < ends.min or x.max() > ends.max for x in held if x.size):
+    if not all(_fits(x, kind) for x in ([codes] if zero is None else [codes, zero])):
         return codes, zero
     return codes.astype(kind), None if zero is None else zero.astype(kind)
 

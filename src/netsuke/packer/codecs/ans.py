@@ -57,7 +57,7 @@ class Ans(Codec):
             alphabet = cursor.byte() + 1
             table = np.frombuffer(cursor.bytes(alphabet * form.dtype.itemsize), form.dtype)
         pieces = entropy.decode(cursor.rest, alphabet, form.shape, form.count)
-        for symbols in _even(pieces) if form.width == 4 else pieces:
+        for symbols in _whole(pieces, form.together):
             yield raw_bytes(table[symbols], form)
 
 
@@ -90,13 +90,13 @@ def _symbols(values: Array, table: Array) -> Array:
     return rank[places(values, table)]
 
 
-def _even(pieces: Iterator[Array]) -> Iterator[Array]:
-    """The pieces cut so that each has an even number of symbols; two go to a byte."""
+def _whole(pieces: Iterator[Array], together: int) -> Iterator[Array]:
+    """The pieces cut so that each fills whole bytes, of so many symbols."""
     left = np.empty(0, np.uint8)
     for piece in pieces:
         piece = np.concatenate([left, piece]) if len(left) else piece
-        whole = len(piece) & ~1
+        whole = len(piece) - len(piece) % together
         left = piece[whole:]
         yield piece[:whole]
     if len(left):
-        raise ValueError("it has half a byte")
+        raise ValueError("it has part of a byte")
