@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from netsuke.store import Run
 
 ONCE = '[[pass]]\nuse = "prune.weights"\nwhen = "once"\nsparsity = 0.5\nepochs = 0\n'
-TRAINED = ROOT / "recipes" / "resnet56-stored.toml"
+TRAINED = ROOT / "recipes" / "resnet56-zeros.toml"
 LIMITS = {0.9: 1.0, 0.95: 2.5}
 """Sparsity → how many points it may be below the dense control of equal training."""
-HONEST = "zeros anywhere buy stored bytes, not time (the time comes from INT8): onnxruntime multiplies by them as by any other number"
+HONEST = "zeros anywhere buy stored bytes, not time: onnxruntime multiplies by them as by any other number"
 
 
 def unstructured(bench: Bench) -> Figure:

@@ -22,7 +22,7 @@ CONTRIB = "com.microsoft"
 """onnxruntime's own operations, which every build of it has."""
 NARROW = {np.dtype(np.int8): ml_dtypes.int4, np.dtype(np.uint8): ml_dtypes.uint4}
 QUARTERS = {np.dtype(np.int8): ml_dtypes.int2, np.dtype(np.uint8): ml_dtypes.uint2}
-QUARTERS_FROM = (25, 12)
+QUARTERS_FROM = (25, 13)
 """The opset and the version of the format that have integers of 2 bits."""
 LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
 READERS = frozenset({"DequantizeLinear", "MatMulInteger", "ConvInteger"})
