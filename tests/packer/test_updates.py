@@ -132,7 +132,9 @@ def test_a_damaged_update_is_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(width=st.sampled_from([2, 4, 8, 16, 32, 64]), count=st.integers(1, 40), seed=st.integers(0, 99))
+@given(
+    width=st.sampled_from([2, 4, 8, 16, 32, 64]), count=st.integers(1, 40), seed=st.integers(0, 99)
+)
 def test_a_difference_is_undone(width: int, count: int, seed: int) -> None:
     size = count * width if width >= 8 else count
     new, old = np.random.default_rng(seed).integers(0, 256, (2, size), dtype=np.uint8)

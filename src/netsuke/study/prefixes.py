@@ -13,11 +13,11 @@ class Prefixes:
     """The models of one study, in its folder. mark: of the model, the data and the goal."""
 
     def __init__(self, folder: Path, mark: str) -> None:
-        self._folder, self._mark = folder, mark
+        self._folder, self.mark = folder, mark
 
     def place(self, recipe: Recipe) -> Path:
         """Where the model after this recipe is, or would be."""
-        text = f"{self._mark}\n{recipe.to_toml()}"
+        text = f"{self.mark}\n{recipe.to_toml()}"
         return self._folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def follow(self, model: Model, recipe: Recipe, goal: Goal) -> Model:

@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from netsuke.core.choices import Chooser
 from netsuke.core.errors import NetsukeError
-from netsuke.core.quantity import show
 from netsuke.core.recipe import Recipe
-from netsuke.report.studied import UNITS
 from netsuke.study.front import Found, front
-from netsuke.study.halving import KEY, climbed
-from netsuke.study.laboratory import Laboratory, Result
-from netsuke.study.prefixes import RefusedError
+from netsuke.study.halving import KEY
 from netsuke.study.space import Space
+from netsuke.study.trial import Outcome
+from netsuke.study.workers import Asked, Workers
 
 if TYPE_CHECKING:
     import optuna
@@ -34,13 +32,14 @@ SAMPLERS = ("tpe", "nsga2", "nsga3", "random")
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """What is searched, and how. mark: of the model, its data and the goal: what makes two studies the same.
-    student: the task's own, where it is a function of choices."""
+    student: the task's own, where it is a function of choices. several: whether trials run side by side."""
 
     space: Space
     objectives: tuple[str, ...]
     mark: str
     sampler: str = "tpe"
     seed: int = 0
+    several: bool = False
     student: Callable[[Chooser], Any] | None = None
 
 
@@ -83,45 +82,48 @@ class Study:
             if choices is not None:
                 self._study.enqueue_trial(choices, skip_if_exists=True)
 
-    def run(
-        self, laboratory: Laboratory, trials: int, seconds: float | None = None
-    ) -> Iterator[str]:
+    def run(self, workers: Workers, trials: int, seconds: float | None = None) -> Iterator[str]:
         """On until so many trials are over, or so many seconds; says of each what came of it. A trial that fails
         is recorded, and the study goes on."""
         repeats, end = 0, time.monotonic() + (float("inf") if seconds is None else seconds)
-        while self.count < trials and repeats < REPEATS and time.monotonic() < end:
-            trial = self._study.ask()
-            recipe = self._search.space.recipe(_Asked(trial), self._search.student)
-            trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
-            if self._said_before(trial, recipe):
-                repeats += 1
-                continue
-            repeats = 0
-            said = self._try(trial, recipe, laboratory)
-            yield f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
+        running: dict[int, optuna.Trial] = {}
+        while True:
+            more = (
+                self.count + len(running) < trials and repeats < REPEATS and time.monotonic() < end
+            )
+            if more and workers.room:
+                trial, recipe = self._asked()
+                if self._said_before(trial, recipe, running):
+                    repeats += 1
+                else:
+                    repeats, running[trial.number] = 0, trial
+                    workers.begin(Asked(trial.number, recipe, self._rungs()))
+            elif running:
+                asked, outcome = workers.ended()
+                self._record(running.pop(asked.number), outcome)
+                title = " → ".join(p.name for p in asked.recipe) or "nothing done"
+                said = outcome.said() if outcome.reason else f"{title}: {outcome.said()}"
+                yield f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
+            else:
+                break
         if repeats == REPEATS:
             yield f"{self.count} recipes are all that was found in this space"
 
-    def _try(self, trial: "optuna.Trial", recipe: Recipe, laboratory: Laboratory) -> str:
-        """One recipe carved, measured and told of; what to say of it."""
-        start = time.monotonic()
-        title = " → ".join(p.name for p in recipe) or "nothing done"
-        try:
-            climb = climbed(recipe, laboratory, self._rungs())
-            trial.set_user_attr(KEY, dict(climb.rungs))
-            if climb.stopped:
-                return self._failed(trial, climb.stopped)
-            result = laboratory.measure(recipe)
-        except RefusedError as error:
-            return self._failed(trial, f"refused: {error}")
-        except (NetsukeError, MemoryError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return self._failed(trial, f"failed: {reason}")
-        trial.set_user_attr("place", laboratory.prefixes.place(recipe).name)
-        busy = climb.spent + result.working + result.measuring
-        trial.set_user_attr("seconds", {"busy": busy, "rest": time.monotonic() - start - busy})
-        self._tell(trial, result.values, result.over)
-        return f"{title}: {_said(result)}"
+    def _asked(self) -> tuple["optuna.Trial", Recipe]:
+        """The sampler's next proposal."""
+        trial = self._study.ask()
+        recipe = self._search.space.recipe(_Choices(trial), self._search.student)
+        trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
+        return trial, recipe
+
+    def _record(self, trial: "optuna.Trial", outcome: Outcome) -> None:
+        trial.set_user_attr(KEY, dict(outcome.rungs))
+        if outcome.reason:
+            self._failed(trial, outcome.reason)
+            return
+        trial.set_user_attr("place", outcome.place)
+        trial.set_user_attr("seconds", {"busy": outcome.busy, "rest": outcome.rest})
+        self._tell(trial, outcome.values, outcome.over)
 
     def _rungs(self) -> list[dict[str, Any]]:
         """What trials came to on their rungs."""
@@ -132,17 +134,21 @@ class Study:
         trial.set_constraint("limits", over)
         self._study.tell(trial, [values[name] for name in self._search.objectives])
 
-    def _failed(self, trial: "optuna.Trial", reason: str) -> str:
+    def _failed(self, trial: "optuna.Trial", reason: str) -> None:
         from optuna.trial import TrialState
 
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.FAIL)
-        return reason
 
-    def _said_before(self, trial: "optuna.Trial", recipe: Recipe) -> bool:
-        """Whether an earlier trial of the same recipe is over: then the sampler is told what came of it."""
+    def _said_before(self, trial: "optuna.Trial", recipe: Recipe, running: Iterable[int]) -> bool:
+        """Whether an earlier trial of the same recipe is over, or under way: then the sampler is told what is
+        known of it."""
         text = recipe.to_toml() if recipe.passes else ""
         for earlier in self._trials:
+            if earlier.number in running and earlier.user_attrs.get("recipe") == text:
+                trial.set_user_attr("again", earlier.number)
+                self._failed(trial, f"trial {earlier.number} tries the same")
+                return True
             if earlier.user_attrs.get("recipe") == text and _is_over(earlier):
                 trial.set_user_attr("again", earlier.number)
                 if "reason" in earlier.user_attrs or not earlier.values:
@@ -166,7 +172,7 @@ class Study:
                 self._study.enqueue_trial(trial.params, user_attrs={"tries": tries + 1})
 
 
-class _Asked:
+class _Choices:
     """A sampler's choices, as a space asks for them."""
 
     def __init__(self, trial: "optuna.Trial") -> None:
@@ -233,6 +239,9 @@ def _sampler(search: Search) -> "optuna.samplers.BaseSampler":
     }
     if search.sampler not in made:
         raise NetsukeError(f"study: sampler {search.sampler!r} is none of {', '.join(SAMPLERS)}")
+    if search.several and search.sampler == "tpe":
+        # What is under way is taken to have come to nothing, so that nobody does it twice.
+        return samplers.TPESampler(seed=search.seed, constant_liar=True)
     return made[search.sampler](seed=search.seed)  # type: ignore[call-arg]
 
 
@@ -249,8 +258,3 @@ def _is_over(trial: "optuna.trial.FrozenTrial") -> bool:
     if trial.state.name == "FAIL":
         return "reason" in known or int(known.get("tries", 1)) >= TRIES
     return trial.state.name == "COMPLETE"
-
-
-def _said(result: Result) -> str:
-    each = ", ".join(f"{name} {show(value, UNITS[name])}" for name, value in result.values.items())
-    return each if result.over <= 0 else f"{each}, beyond its limits"

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,16 @@ from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.observer import Observer
 from netsuke.core.task import Task
-from netsuke.fitting import Options, facts_of, original_state, workbench
+from netsuke.fitting import facts_of
 from netsuke.intake import take_goal, take_model
-from netsuke.journal import fingerprint
 from netsuke.record import Origin
 from netsuke.study.laboratory import OBJECTIVES, Laboratory
 from netsuke.study.memory import bounded
+from netsuke.study.opened import Opening, opened
 from netsuke.study.outcome import write_front, write_page
-from netsuke.study.prefixes import Prefixes
 from netsuke.study.space import read_space
 from netsuke.study.studies import Search, Study, alone
+from netsuke.study.workers import Here, Workers
 
 POST_TRAINING = """
 [[slot]]
@@ -57,7 +59,8 @@ class Plan:
     """How a study is run. trials: in all, those of earlier processes too. seconds: after which no trial of this
     call begins, None for no such end. objectives: what is to be small
     (``OBJECTIVES``). space: TOML, as ``read_space`` takes it. advised: whether the advisor's recipes come first.
-    proxy: what sorts networks drawn anew before they train (``nets/proxies``), "" for nothing."""
+    proxy: what sorts networks drawn anew before they train (``nets/proxies``), "" for nothing. cluster: the address of a
+    Ray cluster, "" for this process alone."""
 
     out: Path
     trials: int = 50
@@ -68,6 +71,7 @@ class Plan:
     seed: int = 0
     advised: bool = True
     proxy: str = ""
+    cluster: str = ""
     origin: Origin = field(default_factory=Origin)
     observer: Observer = field(default_factory=Observer)
 
@@ -98,37 +102,58 @@ def study(
     Raises NetsukeError for what a user can mend: a space that names no such pass, objectives that nothing
     measures, another study in the folder, another process at work on it.
     """
-    from netsuke.nets.proxies.proxy import proxy
-
     goal = take_goal(task, device, budget or Budget(), plan.seed, plan.observer)
     taken = take_model(model, goal.data, "model")
     space = read_space(plan.space)
-    sorter = proxy(plan.proxy) if plan.proxy else None
-    mark = fingerprint(taken, goal, None)
-    told = json.dumps([mark, asdict(space)], sort_keys=True, default=str)
-    search = Search(
-        space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
-        sampler=plan.sampler, seed=plan.seed,
-        student=task.student if is_function(task.student) else None,
+    opening = Opening(
+        out=plan.out, drafts=plan.out, objectives=plan.objectives, proxy=plan.proxy, seed=plan.seed,
+        observer=plan.observer,
     )  # fmt: skip
-    options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
-    with alone(plan.out), bounded(), workbench(goal, options, plan.out) as bench:
+    with alone(plan.out), bounded(), opened(taken, goal, opening) as laboratory:
+        told = json.dumps([laboratory.prefixes.mark, asdict(space)], sort_keys=True, default=str)
+        search = Search(
+            space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
+            sampler=plan.sampler, seed=plan.seed, several=bool(plan.cluster),
+            student=task.student if is_function(task.student) else None,
+        )  # fmt: skip
         found = Study(plan.out, search)
-        original = original_state(bench, taken)
-        prefixes = Prefixes(plan.out / "models", mark)
-        laboratory = Laboratory(bench, original, prefixes, plan.objectives, sorter)
         if plan.advised:
-            found.start_from([p.recipe for p in propose(facts_of(bench, original)).proposals])
-        _search(found, laboratory, plan)
+            facts = facts_of(laboratory.bench, laboratory.original)
+            found.start_from([p.recipe for p in propose(facts).proposals])
+        with _workers(plan, laboratory) as workers:
+            _search(found, laboratory, workers, plan)
         if not found.front():
             raise NetsukeError(f"study: {_nearest(found)}")
         return write_front(found, laboratory, plan.origin)
 
 
-def _search(found: Study, laboratory: Laboratory, plan: Plan) -> None:
+@contextmanager
+def _workers(plan: Plan, laboratory: Laboratory) -> Iterator[Workers]:
+    """This process, or the cluster's machines."""
+    if not plan.cluster:
+        yield Here(laboratory)
+        return
+    from netsuke.study.cluster import Job, connected
+
+    if not plan.origin.workload:
+        raise NetsukeError(
+            "study: a cluster's machines read the workload from its file; give one (Origin.workload)"
+        )
+    goal = laboratory.bench.goal
+    onnx = plan.origin.model
+    job = Job(
+        workload=str(Path(plan.origin.workload).absolute()), onnx=str(Path(onnx).absolute()) if onnx else "",
+        device=goal.device.name, limits=goal.budget.limits(), out=str(plan.out.absolute()),
+        objectives=plan.objectives, proxy=plan.proxy, seed=plan.seed,
+    )  # fmt: skip
+    with connected(plan.cluster, job, laboratory.prefixes.mark) as cluster:
+        yield cluster
+
+
+def _search(found: Study, laboratory: Laboratory, workers: Workers, plan: Plan) -> None:
     """Every trial told as it ends; the page follows, but not so often that drawing it would take the time."""
     drawn = time.monotonic()
-    for said in found.run(laboratory, plan.trials, plan.seconds):
+    for said in found.run(workers, plan.trials, plan.seconds):
         plan.observer.note(said)
         if time.monotonic() - drawn > REDRAWN:
             write_page(found, laboratory)
