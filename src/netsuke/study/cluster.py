@@ -91,7 +91,9 @@ class Cluster(Workers):
 
     @property
     def room(self) -> int:
-        return max(0, self._cores() - len(self._busy) - len(self._waiting))
+        """Of one trial at least while nothing is under way: its machine is waited for."""
+        begun = len(self._busy) + len(self._waiting)
+        return max(self._cores() - begun, 0 if begun else 1)
 
     def begin(self, asked: Asked) -> None:
         self._waiting.append(asked)
