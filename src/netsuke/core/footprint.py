@@ -54,7 +54,7 @@ def memory_bytes(layers: tuple[Layer, ...], device: Device) -> float:
     if device.kind == "microcontroller":
         return ARENA * activations
     if device.kind == "accelerator":
-        return sum(map(weight_bytes, layers)) + activations
+        return sum(map(_held, layers)) + activations
     stored = [_stored(layer) for layer in layers]
     reading = sum(stored) + max(stored, default=0.0)
     packed = sum(_held(layer) * _copies(layer) for layer in layers)
