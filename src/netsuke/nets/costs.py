@@ -62,6 +62,12 @@ def totals(layers: Iterable[Layer]) -> Totals:
     )
 
 
+def macs_left(before: Model, after: Model) -> float:
+    """The share of the multiply-accumulates that is left."""
+    was, now = (totals(layers(model)).macs for model in (before, after))
+    return now / was
+
+
 def layers(model: Model) -> tuple[Layer, ...]:
     """One Layer per operation that computes on the data, in order, for one sample.
 

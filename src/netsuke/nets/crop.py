@@ -8,12 +8,22 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from netsuke.core.model import Model
-from netsuke.nets.graph import argument, clone, module_name, op, rebuilt, set_tensor, shapes
+from netsuke.nets.graph import (
+    argument,
+    clone,
+    each_dimension,
+    module_name,
+    op,
+    rebuilt,
+    set_tensor,
+    shapes,
+)
 from netsuke.nets.moments import weight_of, weighted
 
 KINDS = ("conv1d", "conv2d")
 SPARSE = 0.1
 """A layer with this share of zeros was pruned weight by weight."""
+UNPADDED = "it is not padded by as much as would leave"
 
 
 @dataclass(frozen=True)
@@ -58,8 +68,8 @@ def cropped(model: Model, cuts: Sequence[Crop]) -> GraphModule:
         set_tensor(network, str(argument(node, "weight").target), _middle(weight, cut.trims))
         padding = argument(node, "padding")
         if not isinstance(padding, str):
-            spread = _spread(argument(node, "dilation"), len(cut.trims))
-            pads = zip(_spread(padding, len(cut.trims)), cut.trims, spread, strict=True)
+            spread = each_dimension(argument(node, "dilation"), len(cut.trims))
+            pads = zip(each_dimension(padding, len(cut.trims)), cut.trims, spread, strict=True)
             _give(node, "padding", [p - t * d for p, t, d in pads])
     rebuilt(network)
     after = shapes(network, model.example)
@@ -73,27 +83,18 @@ def _reason(model: Model, node: Node, trims: tuple[int, ...], shared: bool) -> s
         return "several layers share its weight"
     if float((weight_of(model.network, node) == 0).float().mean()) > SPARSE:
         return "its weight holds zeros that a fit would fill"
-    if padding == "valid" or (
-        not isinstance(padding, str)
-        and any(
-            p < t * d
-            for p, t, d in zip(
-                _spread(padding, len(trims)), trims, _spread(dilation, len(trims)), strict=True
-            )
-        )
-    ):
-        return "it is not padded by as much as would leave"
+    if padding == "valid":
+        return UNPADDED
+    if not isinstance(padding, str):
+        sides = (each_dimension(given, len(trims)) for given in (padding, dilation))
+        if any(p < t * d for p, d, t in zip(*sides, trims, strict=True)):
+            return UNPADDED
     return None
 
 
 def _middle(weight: Tensor, trims: tuple[int, ...]) -> Tensor:
     inside = (slice(t, size - t) for t, size in zip(trims, weight.shape[2:], strict=True))
     return weight[(slice(None), slice(None), *inside)].clone(memory_format=torch.contiguous_format)
-
-
-def _spread(given: int | Sequence[int], dims: int) -> list[int]:
-    each = [given] if isinstance(given, int) else list(given)
-    return each * dims if len(each) == 1 else each
 
 
 def _give(node: Node, name: str, value: list[int]) -> None:

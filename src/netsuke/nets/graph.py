@@ -86,6 +86,12 @@ def argument(node: fx.Node, name: str, default: Any = None) -> Any:
     return default
 
 
+def each_dimension(value: int | Sequence[int], dims: int) -> list[int]:
+    """An argument such as a stride, one number a dimension: a single one stands for all."""
+    listed = [value] if isinstance(value, int) else list(value)
+    return listed * dims if len(listed) == 1 else listed
+
+
 def is_training(value: Any) -> bool:
     """Whether this argument is the node that reads the network's training flag."""
     return isinstance(value, fx.Node) and value.op == "get_attr" and value.target == "training"

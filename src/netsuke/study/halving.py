@@ -4,11 +4,11 @@ that is promising."""
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from netsuke.core.passes import Pass
 from netsuke.core.recipe import Recipe
+from netsuke.study.epochs import with_epochs
 from netsuke.study.first_look import is_drawn, look
 from netsuke.study.laboratory import Laboratory
 from netsuke.study.marks import Mark, ahead, promising
@@ -34,13 +34,14 @@ def climbed(recipe: Recipe, laboratory: Laboratory, earlier: Iterable[Mapping[st
     """A trial up to its last rung. earlier: what others came to on theirs. Raises as ``Laboratory.measure``."""
     ladder = _Ladder(list(earlier))
     start = time.monotonic()
-    first = look(recipe, laboratory)
+    proxy = laboratory.proxy if is_drawn(recipe) else None
+    first = look(recipe, laboratory, proxy)
     ladder.spent += time.monotonic() - start
     if first is not None:
         if first.over > 0:
             return ladder.climb(f"not trained: {100 * first.over:.0f} % beyond its limits")
-        if laboratory.proxy is not None and is_drawn(recipe) and not ladder.passes("0", first):
-            return ladder.climb(f"not trained: by {laboratory.proxy.name} {ladder.told}")
+        if proxy is not None and not ladder.passes("0", first):
+            return ladder.climb(f"not trained: by {proxy.name} {ladder.told}")
     for share in RUNGS:
         short, rung = shortened(recipe, share), f"1/{round(1 / share)}"
         if short is None:
@@ -77,15 +78,4 @@ class _Ladder:
 def shortened(recipe: Recipe, share: float) -> Recipe | None:
     """The recipe with this share of each training; None where no training would get shorter, or one would be
     none."""
-    passes = [_shorter(one, share) for one in recipe]
-    if None in passes or tuple(passes) == tuple(recipe):
-        return None
-    return Recipe(*(one for one in passes if one is not None))
-
-
-def _shorter(one: Pass, share: float) -> Pass | None:
-    epochs = one.settings().get("epochs", 0)
-    if not epochs:
-        return one
-    fewer = math.floor(share * epochs + 1e-9)
-    return replace(one, epochs=fewer) if fewer else None  # type: ignore[call-arg]
+    return with_epochs(recipe, lambda epochs: math.floor(share * epochs + 1e-9) or None)

@@ -1,7 +1,7 @@
 """Where a study tries recipes: the original measured once, what passes made kept, every trial measured alike."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -72,34 +72,40 @@ class Laboratory:
 
     def measure(self, recipe: Recipe) -> Result:
         """Carve and measure. Raises as ``carve``, and NetsukeError where nothing can be measured."""
-        start = time.monotonic()
-        state = self.carve(recipe)
-        carved = time.monotonic()
-        found = self._measured(state)
-        state = replace(state, evidence=found)
-        values = {name: self.value(name, found) for name in self.objectives}
-        over = exceeded(found, self.bench.goal.budget, self.bench.goal.device.name)
-        return Result(state, values, over, carved - start, time.monotonic() - carved)
+        return self._result(recipe, self._measured, self.objectives, self.bench.goal.budget)
 
     def costs(self, recipe: Recipe) -> Result:
         """Carve, and measure what it costs; not how good it is. Raises as ``measure``."""
+        objectives = tuple(o for o in self.objectives if o != "drop")
+        return self._result(recipe, self._costly, objectives, Budget(**self.cost_limits))
+
+    def score(self, state: State, proxy: "Proxy") -> float:
+        """What a proxy makes of its network. Raises NetsukeError where it can make nothing of it."""
+        from netsuke.nets.data import batches
+
+        inputs, _ = next(batches(self.bench.goal.data.calibrate, SCORED))
+        return proxy.score(state.model.network, inputs)
+
+    def _result(
+        self,
+        recipe: Recipe,
+        measured: Callable[[State], tuple[Evidence, ...]],
+        objectives: Sequence[str],
+        limits: Budget,
+    ) -> Result:
         start = time.monotonic()
         state = self.carve(recipe)
         carved = time.monotonic()
-        probes = tuple(p for p in self._probes if p != "quality")
-        found = self.bench.measure(state, self.original, None, probes)
+        found = measured(state)
+        values = {name: self.value(name, found) for name in objectives}
+        over = exceeded(found, limits, self.bench.goal.device.name)
         state = replace(state, evidence=found)
-        values = {o: self.value(o, found) for o in self.objectives if o != "drop"}
-        over = exceeded(found, Budget(**self.cost_limits), self.bench.goal.device.name)
         return Result(state, values, over, carved - start, time.monotonic() - carved)
 
-    def score(self, state: State) -> float:
-        """What the proxy makes of its network. Raises NetsukeError where it can make nothing of it."""
-        from netsuke.nets.data import batches
-
-        assert self.proxy is not None, "asked of a laboratory without a proxy"
-        inputs, _ = next(batches(self.bench.goal.data.calibrate, SCORED))
-        return self.proxy.score(state.model.network, inputs)
+    def _costly(self, state: State) -> tuple[Evidence, ...]:
+        """All that needs no samples."""
+        probes = tuple(p for p in self._probes if p != "quality")
+        return self.bench.measure(state, self.original, None, probes)
 
     def _measured(self, state: State) -> tuple[Evidence, ...]:
         """All that is asked for; again where a busy machine left a limit unmeasured."""

@@ -58,7 +58,7 @@ def bytes_alone_are_short(facts: Facts) -> str | None:
     few bytes may stay, and quality with them."""
     if _over_at_eight_bits(facts) != ["size"]:
         return None
-    return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over, and nothing else is: channels leave by the bytes that leave with them"
+    return f"{_said_at_eight_bits(facts)} over, and nothing else is: channels leave by the bytes that leave with them"
 
 
 @rule(
@@ -69,9 +69,9 @@ def bytes_alone_are_short(facts: Facts) -> str | None:
 def halves_of_bytes_may_do(facts: Facts) -> str | None:
     """Where the file is over its limit at 8 bits and integer kernels read bytes: weights of 4 bits take half of the
     file, are turned into bytes once, at load, and run as fast."""
-    if facts.integers["size"] <= facts.limits["size"] or "onnxruntime" not in facts.device.runtimes:
+    if "size" not in _over_at_eight_bits(facts) or "onnxruntime" not in facts.device.runtimes:
         return None
-    return f"{facts.said('size')}; at 8 bits it is {facts.integers['size'] / facts.limits['size']:.1f}× over: weights of 4 bits halve the file, and are bytes again at load"
+    return f"{_said_at_eight_bits(facts)} over: weights of 4 bits halve the file, and are bytes again at load"
 
 
 @rule("structured pruning", "for", "Horowitz, 2014, Computing's energy problem")
@@ -80,6 +80,11 @@ def energy_is_short(facts: Facts) -> str | None:
     if "energy" not in facts.needs or facts.over("energy") <= 1:
         return None
     return f"{facts.said('energy')}: work that leaves takes no energy"
+
+
+def _said_at_eight_bits(facts: Facts) -> str:
+    over = facts.integers["size"] / facts.limits["size"]
+    return f"{facts.said('size')}; at 8 bits it is {over:.1f}×"
 
 
 def _over_at_eight_bits(facts: Facts) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from netsuke.nets.graph import each_dimension
 from netsuke.nets.onnx_out.build import Builder, Operation, UntranslatedError
 
 
@@ -16,15 +17,15 @@ def _conv(b: Builder, o: Operation) -> ir.Value:
     mode = {"same": "SAME_UPPER", "valid": "VALID"}.get(pads) if isinstance(pads, str) else None
     if mode == "SAME_UPPER":
         # torch pads more at the end, as SAME_UPPER does; ONNX allows no dilation with it
-        kernel, dilation = o.shape_of("weight")[2:], _spread(o["dilation"], spatial)
+        kernel, dilation = o.shape_of("weight")[2:], each_dimension(o["dilation"], spatial)
         total = [d * ((k or 1) - 1) for d, k in zip(dilation, kernel, strict=True)]
         both = [t // 2 for t in total] + [t - t // 2 for t in total]
     else:
-        both = [0] * 2 * spatial if mode else _spread(pads, spatial) * 2
+        both = [0] * 2 * spatial if mode else each_dimension(pads, spatial) * 2
     return b(
         "Conv", o["input"], o["weight"], o["bias"],
-        strides=_spread(o["stride"], spatial), pads=both,
-        dilations=_spread(o["dilation"], spatial), group=o["groups"],
+        strides=each_dimension(o["stride"], spatial), pads=both,
+        dilations=each_dimension(o["dilation"], spatial), group=o["groups"],
     )  # fmt: skip
 
 
@@ -32,9 +33,9 @@ def _conv_transpose(b: Builder, o: Operation) -> ir.Value:
     spatial = o.rank_of("input") - 2
     return b(
         "ConvTranspose", o["input"], o["weight"], o["bias"],
-        strides=_spread(o["stride"], spatial), pads=_spread(o["padding"], spatial) * 2,
-        dilations=_spread(o["dilation"], spatial), group=o["groups"],
-        output_padding=_spread(o["output_padding"], spatial),
+        strides=each_dimension(o["stride"], spatial), pads=each_dimension(o["padding"], spatial) * 2,
+        dilations=each_dimension(o["dilation"], spatial), group=o["groups"],
+        output_padding=each_dimension(o["output_padding"], spatial),
     )  # fmt: skip
 
 
@@ -131,11 +132,11 @@ def _instance_norm(b: Builder, o: Operation) -> ir.Value:
 
 def _max_pool(b: Builder, o: Operation) -> ir.Value:
     spatial = _spatial(o)
-    kernel = _spread(o["kernel_size"], spatial)
+    kernel = each_dimension(o["kernel_size"], spatial)
     return b(
         "MaxPool", o["self"], kernel_shape=kernel,
-        strides=_spread(o["stride"], spatial) if o["stride"] else kernel,
-        pads=_spread(o["padding"], spatial) * 2, dilations=_spread(o["dilation"], spatial),
+        strides=each_dimension(o["stride"], spatial) if o["stride"] else kernel,
+        pads=each_dimension(o["padding"], spatial) * 2, dilations=each_dimension(o["dilation"], spatial),
         ceil_mode=int(o["ceil_mode"]),
     )  # fmt: skip
 
@@ -144,11 +145,11 @@ def _avg_pool(b: Builder, o: Operation) -> ir.Value:
     spatial = _spatial(o)
     if o["divisor_override"] is not None:
         raise UntranslatedError("divisor_override")
-    kernel = _spread(o["kernel_size"], spatial)
+    kernel = each_dimension(o["kernel_size"], spatial)
     return b(
         "AveragePool", o["self"], kernel_shape=kernel,
-        strides=_spread(o["stride"], spatial) if o["stride"] else kernel,
-        pads=_spread(o["padding"], spatial) * 2, ceil_mode=int(o["ceil_mode"]),
+        strides=each_dimension(o["stride"], spatial) if o["stride"] else kernel,
+        pads=each_dimension(o["padding"], spatial) * 2, ceil_mode=int(o["ceil_mode"]),
         count_include_pad=int(o["count_include_pad"]),
     )  # fmt: skip
 
@@ -216,12 +217,6 @@ def _softmax(b: Builder, o: Operation) -> ir.Value:
 def _spatial(o: Operation) -> int:
     """2 for ``max_pool2d``."""
     return int(o.name[-2])
-
-
-def _spread(value: Any, count: int) -> list[int]:
-    """One number a dimension."""
-    listed = list(value) if isinstance(value, list | tuple) else [value]
-    return [int(v) for v in (listed * count if len(listed) == 1 else listed)]
 
 
 TABLE: dict[str, Callable[[Builder, Operation], Any]] = {

@@ -64,10 +64,10 @@ def narrow(model: ir.Model) -> None:
     editor = Editor(model.graph)
     for value in list(model.graph.initializers.values()):
         codes = array(value)
-        readers = [node for node in model.graph if value in node.inputs]
-        kind = _kind(codes)
-        if kind is None or codes.ndim < 2 or codes.size < WORTH:
+        kind = _kind(codes) if codes.ndim > 1 and codes.size >= WORTH else None
+        if kind is None:
             continue
+        readers = [node for node in model.graph if value in node.inputs]
         if all(node.op_type in READERS for node in readers):
             to = {"to": int(ir.DataType.from_numpy(codes.dtype))}
             stored = editor.constant(codes.astype(kind))

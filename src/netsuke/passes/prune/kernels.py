@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.costs import layers, totals
+from netsuke.nets.costs import macs_left
 from netsuke.nets.crop import Crop, cropped, crops
 from netsuke.nets.protect import check_named, is_named
 from netsuke.passes.prune.mend import mended
@@ -50,11 +50,11 @@ class Kernels(RetrainedPass):
         cuts = self._free(found)
         network, mending = mended(cropped(model, cuts), model, {}, goal, self.reconstruct)
         network, training = self.retrained(network, model.network, goal, self.epochs)
-        was, now = (totals(layers(m)).macs for m in (model, replace(model, network=network)))
+        gone = 1 - macs_left(model, replace(model, network=network))
         step = Step(
             name=self.name,
             settings=self.settings(),
-            summary=f"{len(cuts)} smaller kernels, −{100 * (1 - now / was):.0f} % of the macs",
+            summary=f"{len(cuts)} smaller kernels, −{100 * gone:.0f} % of the macs",
             notes=(*mending, *training, *map(_said, cuts), *self._stays(found)),
         )
         return model.then(network, step)
@@ -68,9 +68,8 @@ class Kernels(RetrainedPass):
         return tuple(c for c in found if c.reason is None and not is_named(c.layer, self.protect))
 
     def _stays(self, found: tuple[Crop, ...]) -> tuple[str, ...]:
-        reasons = {
-            c.layer: c.reason or "named in protect" for c in found if c not in self._free(found)
-        }
+        free = self._free(found)
+        reasons = {c.layer: c.reason or "named in protect" for c in found if c not in free}
         return tuple(f"stays as it is: {layer} ({reason})" for layer, reason in reasons.items())
 
 

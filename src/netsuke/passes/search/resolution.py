@@ -7,7 +7,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.passes import Pass, Range
-from netsuke.nets.costs import layers, totals
+from netsuke.nets.costs import macs_left
 from netsuke.nets.resolution import lowered, smaller
 from netsuke.nets.training.train import recalibrate
 from netsuke.passes.prune.retraining import RetrainedPass
@@ -47,10 +47,11 @@ class Resolution(RetrainedPass):
         """Raises NetsukeError as ``nets.resolution.lowered``."""
         network = recalibrate(lowered(model, self.multiplier), goal.data.calibrate, SAMPLES)
         network, training = self.retrained(network, model.network, goal, self.epochs)
+        gone = 1 - macs_left(model, replace(model, network=network))
         step = Step(
             name=self.name,
             settings=self.settings(),
-            summary=f"{_sides(model, self.multiplier)}, {_saved(model, replace(model, network=network))}",
+            summary=f"{_sides(model, self.multiplier)}, −{100 * gone:.0f} % of the macs",
             notes=training,
         )
         return model.then(network, step)
@@ -66,8 +67,3 @@ def _sides(model: Model, multiplier: float) -> str:
     picture = next(t for t in model.example if t.ndim == 4)
     before, after = tuple(picture.shape[-2:]), smaller(picture.shape, multiplier)
     return "pictures of {} × {} instead of {} × {}".format(*after, *before)
-
-
-def _saved(before: Model, after: Model) -> str:
-    was, now = (totals(layers(m)).macs for m in (before, after))
-    return f"{100 * (now / was - 1):+.0f} % of the macs".replace("-", "−")

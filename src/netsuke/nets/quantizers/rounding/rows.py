@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional as F
 
-from netsuke.nets.graph import argument
+from netsuke.nets.graph import argument, each_dimension
 from netsuke.nets.quantizers.roles import op
 
 
@@ -40,7 +40,9 @@ def rows(
 def _patches(layer: Node, kernel: Sequence[int], given: Tensor, at: Sequence[Tensor]) -> Tensor:
     """(batch, channels, positions, *kernel)."""
     dims = len(kernel)
-    stride, dilation = (_each(argument(layer, name), dims) for name in ("stride", "dilation"))
+    stride, dilation = (
+        each_dimension(argument(layer, name), dims) for name in ("stride", "dilation")
+    )
     index = []
     for d, size in enumerate(kernel):
         inside = at[d][:, None] * stride[d] + torch.arange(size) * dilation[d]
@@ -57,7 +59,7 @@ def _padded(layer: Node, kernel: Sequence[int], dilation: Sequence[int], given: 
         total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
         ends = [(t // 2, t - t // 2) for t in total]
     else:
-        ends = [(p, p) for p in _each(padding, len(kernel))]
+        ends = [(p, p) for p in each_dimension(padding, len(kernel))]
     return F.pad(given, [p for end in reversed(ends) for p in end])
 
 
@@ -66,7 +68,3 @@ def _by_group(values: Tensor, groups: int) -> Tensor:
     batch, channels, count, size = values.shape
     apart = values.reshape(batch, groups, channels // groups, count, size)
     return apart.permute(1, 0, 3, 2, 4).reshape(groups, batch * count, -1)
-
-
-def _each(value: Sequence[int], dims: int) -> list[int]:
-    return [*value] * dims if len(value) == 1 else [*value]
