@@ -36,10 +36,11 @@ TELLING = {
 """What of the package speaks of networks and changes none. The figures measure a kept artifact anew."""
 
 
-def kept_run(bench: Bench, net: nn.Module, how: tuple[str, Task], name: str) -> Run:
+def kept_run(bench: Bench, net: nn.Module | Path, how: tuple[str, Task], name: str) -> Run:
     """``netsuke.fit`` by a recipe's text on a task; the finished run of the same, where there is one.
 
-    The same: recipe, weights, number of samples and the text of the package, but for what only tells.
+    net: a network, or the ONNX file an earlier run came to. The same: recipe, weights, number of samples
+    and the text of the package, but for what only tells.
     """
     recipe, task = how
     folder = bench.folder("kept") / _mark(bench, net, recipe, task)
@@ -55,11 +56,14 @@ def kept_run(bench: Bench, net: nn.Module, how: tuple[str, Task], name: str) -> 
     )
 
 
-def _mark(bench: Bench, net: nn.Module, recipe: str, task: Task) -> str:
+def _mark(bench: Bench, net: nn.Module | Path, recipe: str, task: Task) -> str:
     mark = hashlib.sha256()
     mark.update(read_recipe(recipe).to_toml().encode())
-    for name, tensor in sorted(net.state_dict().items()):
-        mark.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    if isinstance(net, Path):
+        mark.update(net.read_bytes())
+    else:
+        for name, tensor in sorted(net.state_dict().items()):
+            mark.update(name.encode() + tensor.contiguous().numpy().tobytes())
     sizes = [len(part[1]) for part in (task.train, task.validate, task.test) if part is not None]
     mark.update(repr([sizes, bench.quick]).encode())
     mark.update(source(TELLING))

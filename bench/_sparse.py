@@ -36,11 +36,7 @@ def unstructured(bench: Bench) -> Figure:
     once = fit_network(
         bench, network(bench, RESNET56), (ONCE, post_training(bench)), "prune4-once", FREE
     )
-    runs = {}
-    for share in LIMITS:
-        say(f"training to {100 * share:g} % zeros")
-        recipe = TRAINED.read_text("utf8").replace("sparsity = 0.9", f"sparsity = {share:g}")
-        runs[share] = kept_run(bench, network(bench, RESNET56), (recipe, task), f"zeros-{share:g}")
+    runs = {share: zeros(bench, share) for share in LIMITS}
     dense = control(bench, runs[0.9], task, resnet(bench, RESNET56))
     files = {"original": once.baseline.path, "once": once.artifact.path, "control": dense}
     files |= {f"{share:g}": run.artifact.path for share, run in runs.items()}
@@ -65,6 +61,14 @@ def unstructured(bench: Bench) -> Figure:
         "runs": {"once": run_facts(once)} | {str(s): run_facts(r) for s, r in runs.items()},
     }  # fmt: skip
     return Figure("unstructured ResNet-56", claims, len(test[1]), details, (HONEST,))
+
+
+def zeros(bench: Bench, share: float) -> "Run":
+    """ResNet-56 with this share of its weights gone while it was retrained."""
+    say(f"training to {100 * share:g} % zeros")
+    recipe = TRAINED.read_text("utf8").replace("sparsity = 0.9", f"sparsity = {share:g}")
+    how = (recipe, with_training(bench))
+    return kept_run(bench, network(bench, RESNET56), how, f"zeros-{share:g}")
 
 
 def at_once(bench: Bench, sparsity: float = 0.5) -> dict[str, float]:
