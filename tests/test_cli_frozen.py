@@ -17,7 +17,7 @@ FACE = {
     ],
     "study": [
         "workload", "--trials", "--hours", "--objective", "--space", "--sampler", "--proxy", "--device", "--size",
-        "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--out", "--seed", "--pareto", "--json",
+        "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--storage", "--out", "--seed", "--pareto", "--json",
     ],
     "measure": ["what", "--workload", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],

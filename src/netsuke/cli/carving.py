@@ -1,5 +1,6 @@
 """Verbs that look at a model, say what to do, and do it."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -221,4 +222,5 @@ def _print_run(terminal: Terminal, run: store.Run) -> None:
 
 
 def command_typed() -> str:
-    return shlex.join(["netsuke", *sys.argv[1:]])
+    """As it may be shown: without the passwords in addresses."""
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", shlex.join(["netsuke", *sys.argv[1:]]))

@@ -59,6 +59,9 @@ def study(
     cluster: Annotated[
         str, typer.Option(help="Try recipes on the machines of a Ray cluster: ray://HOST:PORT, HOST:PORT or auto.")
     ] = "",
+    storage: Annotated[
+        str, typer.Option(envvar="NETSUKE_STORAGE", show_envvar=True, help="Remember trials in a database: postgresql://USER:PASSWORD@HOST:PORT/DATABASE.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="The study's folder [default: studies/NAME].")
     ] = None,
@@ -86,7 +89,7 @@ def study(
         out=folder, trials=trials, objectives=tuple(objective or Plan.objectives), sampler=sampler,
         space=POST_TRAINING if space is None else text_of(space), seed=seed,
         seconds=None if hours is None else 3600 * hours, observer=terminal, proxy=proxy,
-        cluster=cluster,
+        cluster=cluster, storage=storage,
         origin=Origin(command=command_typed(), workload=str(workload), model=str(onnx or "")),
     )  # fmt: skip
     where = device or given.device or "local"

@@ -16,6 +16,7 @@ from netsuke.core.recipe import Recipe
 from netsuke.study.front import Found, front
 from netsuke.study.halving import KEY
 from netsuke.study.space import Space
+from netsuke.study.storage import Storage
 from netsuke.study.trial import Outcome
 from netsuke.study.workers import Asked, Workers
 
@@ -44,15 +45,14 @@ class Search:
 
 
 class Study:
-    """One study in its folder, on with what an earlier process left.
+    """One study in its folder, on with what an earlier process left in its storage.
 
-    Raises NetsukeError where the folder holds a study of something else.
+    Raises NetsukeError where it holds a study of something else.
     """
 
-    def __init__(self, folder: Path, search: Search) -> None:
+    def __init__(self, folder: Path, storage: Storage, search: Search) -> None:
         self.folder, self._search = folder, search
-        folder.mkdir(parents=True, exist_ok=True)
-        self._study = _opened(folder / "journal.log", search)
+        self._study = _opened(folder, storage, search)
         self._begin_again()
 
     @property
@@ -203,15 +203,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _opened(journal: Path, search: Search) -> "optuna.Study":
+def _opened(folder: Path, storage: Storage, search: Search) -> "optuna.Study":
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        study_name="netsuke",
-        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name=storage.name,
+        storage=storage.backend,
         sampler=_sampler(search),
         directions=["minimize"] * len(search.objectives),
         load_if_exists=True,
@@ -220,7 +218,7 @@ def _opened(journal: Path, search: Search) -> "optuna.Study":
     known = study.user_attrs.get("about")
     if known is not None and json.loads(known) != about:
         raise NetsukeError(
-            f"{journal.parent}: holds a study of another model, goal, space or objectives; give another --out"
+            f"{folder}: holds a study of another model, goal, space or objectives; give another --out"
         )
     study.set_user_attr("about", json.dumps(about))
     return study

@@ -25,6 +25,7 @@ from netsuke.study.memory import bounded
 from netsuke.study.opened import Opening, opened
 from netsuke.study.outcome import write_front, write_page
 from netsuke.study.space import read_space
+from netsuke.study.storage import remembered
 from netsuke.study.studies import Search, Study, alone
 from netsuke.study.workers import Here, Workers
 
@@ -60,7 +61,8 @@ class Plan:
     call begins, None for no such end. objectives: what is to be small
     (``OBJECTIVES``). space: TOML, as ``read_space`` takes it. advised: whether the advisor's recipes come first.
     proxy: what sorts networks drawn anew before they train (``nets/proxies``), "" for nothing. cluster: the address of a
-    Ray cluster, "" for this process alone."""
+    Ray cluster, "" for this process alone. storage: the address of a PostgreSQL database, "" for a journal file in
+    ``out``."""
 
     out: Path
     trials: int = 50
@@ -72,6 +74,7 @@ class Plan:
     advised: bool = True
     proxy: str = ""
     cluster: str = ""
+    storage: str = ""
     origin: Origin = field(default_factory=Origin)
     observer: Observer = field(default_factory=Observer)
 
@@ -109,14 +112,17 @@ def study(
         out=plan.out, drafts=plan.out, objectives=plan.objectives, proxy=plan.proxy, seed=plan.seed,
         observer=plan.observer,
     )  # fmt: skip
-    with alone(plan.out), bounded(), opened(taken, goal, opening) as laboratory:
+    with (
+        alone(plan.out), remembered(plan.out, plan.storage, plan.observer.note) as storage,
+        bounded(), opened(taken, goal, opening) as laboratory,
+    ):  # fmt: skip
         told = json.dumps([laboratory.prefixes.mark, asdict(space)], sort_keys=True, default=str)
         search = Search(
             space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
             sampler=plan.sampler, seed=plan.seed, several=bool(plan.cluster),
             student=task.student if is_function(task.student) else None,
         )  # fmt: skip
-        found = Study(plan.out, search)
+        found = Study(plan.out, storage, search)
         if plan.advised:
             facts = facts_of(laboratory.bench, laboratory.original)
             found.start_from([p.recipe for p in propose(facts).proposals])
