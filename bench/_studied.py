@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench._harness import Bench, Claim, Figure, say
 from bench._setup import RESNET20, network, post_training
+from netsuke.study.workers import Here
 
 if TYPE_CHECKING:
     from netsuke.study.laboratory import Laboratory
@@ -63,7 +64,7 @@ def _both(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
         arms["study"].studied.start_from(_advised(arms["study"].laboratory))
         for number in range(round(whole / turn)):
             for arm in arms.values():
-                list(arm.studied.run(arm.laboratory, 100_000, turn))
+                list(arm.studied.run(Here(arm.laboratory), 100_000, turn))
             volumes = ", ".join(f"{name} {100 * arm.volume:.2f} %" for name, arm in arms.items())
             say(f"  seed {seed}, {(number + 1) * turn:.0f} s: {volumes}")
         return {name: _told(arm) for name, arm in arms.items()}
@@ -72,24 +73,23 @@ def _both(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
 def _arm(bench: Bench, sampler: str, seed: int, stack: ExitStack) -> Arm:
     from netsuke.core.budget import Budget
     from netsuke.core.observer import Observer
-    from netsuke.fitting import Options, original_state, workbench
     from netsuke.intake import take_goal, take_model
-    from netsuke.study.laboratory import Laboratory
-    from netsuke.study.prefixes import Prefixes
+    from netsuke.study.opened import Opening, opened
     from netsuke.study.space import read_space
+    from netsuke.study.storage import remembered
     from netsuke.study.studies import Search, Study
     from netsuke.study.verb import POST_TRAINING
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder("runs"))))
     goal = take_goal(post_training(bench), "local", Budget(), seed, Observer())
     taken = take_model(network(bench, RESNET20), goal.data, "resnet20")
-    place = stack.enter_context(workbench(goal, Options(out=folder), folder))
     search = Search(
         space=read_space(POST_TRAINING), objectives=OBJECTIVES, mark="", sampler=sampler, seed=seed
     )
-    original = original_state(place, taken)
-    laboratory = Laboratory(place, original, Prefixes(folder / "models", ""), OBJECTIVES)
-    return Arm(Study(folder, search), laboratory)
+    opening = Opening(out=folder, drafts=folder, objectives=OBJECTIVES, seed=seed)
+    laboratory = stack.enter_context(opened(taken, goal, opening))
+    storage = stack.enter_context(remembered(folder, "", say))
+    return Arm(Study(folder, storage, search), laboratory)
 
 
 def _advised(laboratory: Laboratory) -> list[Any]:

@@ -39,3 +39,10 @@ def figure_5(bench: Bench) -> Figure:
     from bench._spotting import spotting
 
     return spotting(bench)
+
+
+def figure_6(bench: Bench) -> Figure:
+    """What a study costs beside its trials; what a second node is worth; a node killed in mid-study."""
+    from bench._overhead import overhead
+
+    return overhead(bench)

@@ -13,6 +13,7 @@ from netsuke.core.observer import Observer
 from netsuke.record import Origin
 from netsuke.study.outcome import read_study
 from netsuke.study.space import read_space
+from netsuke.study.storage import remembered
 from netsuke.study.studies import Search, Study
 from netsuke.study.verb import Plan, study
 from netsuke.workload import read_workload
@@ -113,9 +114,10 @@ def test_a_cluster_needs_a_workload_that_its_machines_can_read(tmp_path: Path):
 
 def test_what_is_under_way_is_not_tried_twice(tmp_path: Path):
     search = Search(space=read_space(SPACE), objectives=("size",), mark="m", sampler="random")
-    found = Study(tmp_path, search)
-    first, recipe = found._asked()
-    second = found._study.ask()
-    second.set_user_attr("recipe", recipe.to_toml())
-    assert found._said_before(second, recipe, {first.number: first})
-    assert found.count == 0
+    with remembered(tmp_path, "", print) as storage:
+        found = Study(tmp_path, storage, search)
+        first, recipe = found._asked()
+        second = found._study.ask()
+        second.set_user_attr("recipe", recipe.to_toml())
+        assert found._said_before(second, recipe, {first.number: first})
+        assert found.count == 0

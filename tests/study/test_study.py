@@ -72,6 +72,7 @@ def done(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_leaves_a_front_of_exported_judged_runs(done: Path) -> None:
     found = read_study(done)
     assert found["over"] == 7
+    assert found["spent"]["trials"] > found["spent"]["beside"] > 0
     assert found["objectives"] == ["size", "latency", "drop"]
     points = [tuple(one["values"][o] for o in found["objectives"]) for one in found["front"]]
     for one in points:
@@ -90,6 +91,7 @@ def test_the_page_shows_every_run_of_the_front(done: Path) -> None:
     assert f"{len(found['front'])} of 7 trials are on the front" in text
     for one in found["front"]:
         assert f'href="{one["folder"]}/report.html"' in text
+    assert "Trials took" in text
     assert text.count("<svg") == 2
     assert "<script" not in text
 

@@ -50,6 +50,7 @@ def page(study: Mapping[str, Any], title: str) -> str:
     return environment(autoescape=True).get_template("study.html").render(
         title=title, device=study["device"], over=study["over"],
         count=len(study["trials"]), heads=[TITLES[name] for name in objectives],
+        spent={name: show(seconds, "s") for name, seconds in study["spent"].items()},
         panels=_panels(study), rows=[_row(one, objectives) for one in study["front"]],
     )  # fmt: skip
 

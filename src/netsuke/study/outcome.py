@@ -59,6 +59,7 @@ def _data(study: Study, laboratory: Laboratory, rows: list[dict[str, Any]]) -> d
         "baseline": [e.to_dict() for e in laboratory.original.evidence],
         "trials": [asdict(one) | {"values": dict(one.values)} for one in study.found],
         "over": study.count,
+        "spent": study.spent,
         "front": rows,
     }
 

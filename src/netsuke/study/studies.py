@@ -71,6 +71,12 @@ class Study:
         """Trials that are over, whatever came of them."""
         return sum(t.state.is_finished() and "again" not in t.user_attrs for t in self._trials)
 
+    @property
+    def spent(self) -> dict[str, float]:
+        """Seconds: of all trials, carving and measuring; and beside them, of proposing, remembering and drawing."""
+        each = [t.user_attrs["seconds"] for t in self._trials if "seconds" in t.user_attrs]
+        return {"trials": sum(s["busy"] for s in each), "beside": sum(s["rest"] for s in each)}
+
     def front(self) -> tuple[Found, ...]:
         """What no other trial within the limits beats."""
         return front(self.found, self._search.objectives)
@@ -87,6 +93,7 @@ class Study:
         is recorded, and the study goes on."""
         repeats, end = 0, time.monotonic() + (float("inf") if seconds is None else seconds)
         running: dict[int, optuna.Trial] = {}
+        since = time.monotonic()
         while True:
             more = (
                 self.count + len(running) < trials and repeats < REPEATS and time.monotonic() < end
@@ -99,8 +106,10 @@ class Study:
                     repeats, running[trial.number] = 0, trial
                     workers.begin(Asked(trial.number, recipe, self._rungs()))
             elif running:
+                beside = time.monotonic() - since
                 asked, outcome = workers.ended()
-                self._record(running.pop(asked.number), outcome)
+                since = time.monotonic()
+                self._record(running.pop(asked.number), outcome, beside)
                 title = " → ".join(p.name for p in asked.recipe) or "nothing done"
                 said = outcome.said() if outcome.reason else f"{title}: {outcome.said()}"
                 yield f"trial {self.count} of {trials}: {said}; {len(self.front())} on the front"
@@ -116,13 +125,14 @@ class Study:
         trial.set_user_attr("recipe", recipe.to_toml() if recipe.passes else "")
         return trial, recipe
 
-    def _record(self, trial: "optuna.Trial", outcome: Outcome) -> None:
+    def _record(self, trial: "optuna.Trial", outcome: Outcome, beside: float) -> None:
+        """beside: seconds since the trial before, in which none was waited for."""
         trial.set_user_attr(KEY, dict(outcome.rungs))
+        trial.set_user_attr("seconds", {"busy": outcome.busy, "rest": outcome.rest + beside})
         if outcome.reason:
             self._failed(trial, outcome.reason)
             return
         trial.set_user_attr("place", outcome.place)
-        trial.set_user_attr("seconds", {"busy": outcome.busy, "rest": outcome.rest})
         self._tell(trial, outcome.values, outcome.over)
 
     def _rungs(self) -> list[dict[str, Any]]:

@@ -48,15 +48,19 @@ def tried(recipe: Recipe, laboratory: Laboratory, earlier: Iterable[Mapping[str,
     earlier: what other trials came to on their rungs.
     """
     start = time.monotonic()
+
+    def nothing(reason: str) -> Outcome:
+        return Outcome(reason=reason, busy=time.monotonic() - start)
+
     try:
         climb = climbed(recipe, laboratory, earlier)
         if climb.stopped:
             return Outcome(reason=climb.stopped, rungs=climb.rungs, busy=climb.spent)
         result = laboratory.measure(recipe)
     except RefusedError as error:
-        return Outcome(reason=f"refused: {error}")
+        return nothing(f"refused: {error}")
     except (NetsukeError, MemoryError, RuntimeError) as error:
-        return Outcome(reason=f"failed: {' '.join(str(error).split()) or type(error).__name__}")
+        return nothing(f"failed: {' '.join(str(error).split()) or type(error).__name__}")
     busy = climb.spent + result.working + result.measuring
     return Outcome(
         values=result.values, over=result.over, place=laboratory.prefixes.place(recipe).name,
