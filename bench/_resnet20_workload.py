@@ -4,13 +4,20 @@ import os
 import sys
 from pathlib import Path
 
+from torch import nn
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench._harness import Bench
 from bench._setup import network, post_training
+from netsuke import Task
 
-_BENCH = Bench(data=Path(os.environ["NETSUKE_DATA"]))
+BENCH = Bench(data=Path(os.environ["NETSUKE_DATA"]))
 
 
-model = network(_BENCH)
-task = post_training(_BENCH)
+def model() -> nn.Module:
+    return network(BENCH)
+
+
+def task() -> Task:
+    return post_training(BENCH)

@@ -1,6 +1,7 @@
 """The goal's clock: seconds of a model, and of single kernels, on the device; for passes that carve by time."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
@@ -9,6 +10,8 @@ from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import model_seconds
 from netsuke.core.runtime import Runtime
+from netsuke.core.team import Team
+from netsuke.nets.together import agreed
 from netsuke.workbench import State, Workbench
 
 
@@ -61,8 +64,8 @@ class LiveKernels:
     ``readings`` keeps what was measured, by the kernels' names.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Runtime, team: Team) -> None:
+        self._runtime, self._team = runtime, team
         self.readings: dict[str, float | None] = {}
 
     def __call__(self, layer: Layer) -> float | None:
@@ -72,7 +75,8 @@ class LiveKernels:
     def _measured(self, kernel: Kernel) -> float | None:
         name = str(kernel)
         if name not in self.readings:
-            self.readings[name] = self._runtime.kernel_seconds(kernel)
+            read = partial(self._runtime.kernel_seconds, kernel)
+            self.readings[name] = agreed(self._team, read)
         return self.readings[name]
 
 

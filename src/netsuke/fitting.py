@@ -1,12 +1,14 @@
 """One fit: proposals in turn through the gate, each from the original, and what came of them measured."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from netsuke import store
+from netsuke.advisor.advice import Advice
 from netsuke.advisor.facts import INTEGERS, Facts
 from netsuke.advisor.propose import propose
 from netsuke.core.budget import Budget
@@ -16,14 +18,16 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
-from netsuke.core.recipe import Recipe, make_pass
+from netsuke.core.recipe import Recipe, make_pass, read_recipe
 from netsuke.core.registry import named, registered
 from netsuke.core.runtime import Runtime
+from netsuke.core.team import Team
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
 from netsuke.explain import keep
 from netsuke.gate import Gate
 from netsuke.journal import Journal, fingerprint
+from netsuke.nets.together import agreed
 from netsuke.record import Finished, Origin, write_run
 from netsuke.workbench import STEP_PROBES, Shared, State, Workbench, probes
 
@@ -39,7 +43,8 @@ class Options:
 
     out: the run's folder; None takes ``runs/NAME-n``. fresh: start over where an interrupted run
     could be resumed. control: also train the original as the kept steps were, and compare with it.
-    origin: where the model and the task came from. runtime: where artifacts run.
+    origin: where the model and the task came from. runtime: where artifacts run. team: the processes that do it
+    together (``nets.together.launched``), each of which calls with the same.
     """
 
     name: str = "model"
@@ -50,6 +55,7 @@ class Options:
     origin: Origin = field(default_factory=Origin)
     runtime: str = "onnxruntime"
     observer: Observer = field(default_factory=Observer)
+    team: Team = field(default_factory=Team)
 
 
 def fitted(
@@ -57,21 +63,43 @@ def fitted(
 ) -> store.Run:
     """One model, one goal."""
     mark = fingerprint(taken, goal, recipe)
-    folder = _folder(options, mark)
-    journal = Journal.resume(store.Progress(folder), mark)
-    with workbench(goal, options, folder, shared) as bench:
+    with _place(options, mark) as folder, workbench(goal, options, folder, shared) as bench:
+        journal = Journal.resume(store.Progress(folder), mark)
         original = original_state(bench, taken)
         advice = None if recipe else propose(facts_of(bench, original))
-        wanted = tuple(p.recipe for p in advice.proposals) if advice else ()
-        chosen, state = _carve(bench, original, (recipe,) if recipe else wanted, journal)
+        recipes = (recipe,) if recipe else _wanted(advice, goal.team)
+        chosen, state = _carve(bench, original, recipes, journal)
         finished = measured(bench, original, state)
         finished = replace(finished, trials=tuple(journal.trials), chosen=chosen, advice=advice)
         if options.control:
             finished = _controlled(bench, finished)
         keep(folder, state.model, journal.source(chosen, original))
         run = write_run(folder, finished, options.origin)
-    journal.progress.clear()
+        journal.progress.clear()
     return run
+
+
+@contextmanager
+def _place(options: Options, mark: str) -> Iterator[Path]:
+    """The run's folder; for those of a team who do not lead a copy of what is in it, which goes at the end."""
+    team = options.team
+    folder = Path(agreed(team, lambda: str(_folder(options, mark))))
+    if team.leads:
+        agreed(team, lambda: None)  # till all have their copy
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as private:
+        if folder.exists():
+            shutil.copytree(folder, private, dirs_exist_ok=True)
+        agreed(team, lambda: None)
+        yield Path(private)
+
+
+def _wanted(advice: Advice | None, team: Team) -> tuple[Recipe, ...]:
+    """The advisor's recipes, for all of a team the leader's."""
+    assert advice is not None, "asked where no recipe is given"
+    texts = agreed(team, lambda: [p.recipe.to_toml() for p in advice.proposals])
+    return tuple(read_recipe(text) for text in texts)
 
 
 @contextmanager

@@ -73,9 +73,7 @@ def fit(
 
     Raises NetsukeError for anything a user can mend, before any work is done where possible.
     """
-    options, budget = options or Options(), budget or Budget()
-    goal = take_goal(task, device, budget, options.seed, options.observer)
-    return fitted(take_model(model, goal.data, options.name), goal, recipe, options, Shared())
+    return fit_each(model, task, devices=[device], budget=budget, recipe=recipe, options=options)[0]
 
 
 def fit_each(
@@ -89,7 +87,7 @@ def fit_each(
 ) -> tuple[store.Run, ...]:
     """``fit`` for several devices: a run for each, in their order.
 
-    What does not depend on the device (all training but of what carves by time) is done once. The runs are
+    What does not depend on the device (all training but of what carves by time) is done once. The runs of several are
     ``NAME-DEVICE-n``, or folders of the devices' names within ``options.out``. Raises NetsukeError as
     ``fit`` does, and for a device that is named twice.
     """
@@ -98,11 +96,14 @@ def fit_each(
     if twice := [d.name for i, d in enumerate(found) if d.name in {e.name for e in found[:i]}]:
         raise NetsukeError(f"fit: device {twice[0]} is named twice")
     goal = take_goal(task, found[0], budget, options.seed, options.observer)
+    goal = replace(goal, team=options.team)
     taken, shared, runs = take_model(model, goal.data, options.name), Shared(), []
     for one in found:
-        options.observer.note(f"for {one.name}, {one.title}")
-        out = None if options.out is None else options.out / one.name
-        own = replace(options, name=f"{options.name}-{one.name}", out=out)
+        own = options
+        if len(found) > 1:
+            options.observer.note(f"for {one.name}, {one.title}")
+            out = None if options.out is None else options.out / one.name
+            own = replace(options, name=f"{options.name}-{one.name}", out=out)
         runs.append(fitted(taken, replace(goal, device=one), recipe, own, shared))
     return tuple(runs)
 
@@ -218,6 +219,8 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     The same seed on the same machine gives the same artifact; raises NetsukeError where it does
     not, after the new run is written.
     """
+    if options.team.size > 1:
+        raise NetsukeError("fit: one process replays; leave torchrun out")
     # The device as it was: this machine's rates are measured anew each time it is asked.
     budget, device = Budget(**old.record["budget"]), recorded_device(old.record["device"])
     options = replace(options, seed=old.record["seed"])

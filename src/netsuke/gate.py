@@ -64,7 +64,9 @@ class Gate:
     def __init__(self, bench: Workbench, original: State) -> None:
         self._bench, self._original = bench, original
         # Kernels are timed here, so a table is the device's where the device is this machine.
-        self._kernels = LiveKernels(bench.runtime) if bench.goal.device.measured else None
+        self._kernels = (
+            LiveKernels(bench.runtime, bench.goal.team) if bench.goal.device.measured else None
+        )
 
     def step(self, state: State, wanted: Pass) -> Iterator[Trial]:
         """Try the pass, then while quality is what it lost too much of, its remedies until one is

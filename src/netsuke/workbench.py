@@ -16,6 +16,7 @@ from netsuke.core.passes import Pass
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.registry import registered
 from netsuke.core.runtime import Runtime
+from netsuke.nets.together import agreed
 
 # What a step is judged by; the rest is measured once, at the end.
 STEP_PROBES = ("size", "stored", "quality", "latency", "estimate")
@@ -74,7 +75,12 @@ class Workbench:
     ) -> tuple[Evidence, ...]:
         """Evidence on ``state``, compared with the state ``beside`` it; by the named probes, or all."""
         used = [self._probes[name] for name in names or self._probes]
-        return probe(used, self._subject(state), self._subject(beside), stream, self.goal)
+
+        def found() -> list[dict[str, Any]]:
+            subjects = self._subject(state), self._subject(beside)
+            return [e.to_dict() for e in probe(used, *subjects, stream, self.goal)]
+
+        return tuple(Evidence(**e) for e in agreed(self.goal.team, found))
 
     def _subject(self, state: State) -> Subject:
         return Subject(

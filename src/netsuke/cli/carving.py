@@ -165,50 +165,35 @@ def fit(
 ) -> None:
     """Carve a model until it meets the limits on a device, and prove it. Exits 0 pass, 1 fail, 3 unknown."""
     from netsuke import flow
+    from netsuke.nets.together import in_turn, launched
     from netsuke.record import Origin
 
-    terminal = Terminal(quiet=as_json)
     old = None if replay is None else store.open_run(replay)
     source = workload or (Path(old.record["workload"]) if old else None)
     if source is None:
         raise NetsukeError("fit: give a workload, e.g. netsuke fit examples/digits.py")
-    given = workload_of(source)
-    model_file = onnx or (Path(old.record["model"]) if old and old.record["model"] else None)
-    origin = Origin(command=command_typed(), workload=str(source), model=str(model_file or ""))
-    options = flow.Options(
-        name=given.name,
-        out=out,
-        seed=seed,
-        fresh=fresh,
-        control=control,
-        observer=terminal,
-        origin=origin,
-    )
-    model = model_file or given.model
-    if old:
-        runs: tuple[store.Run, ...] = (flow.replay(old, model, given.task, options),)
-    else:
-        budget = budget_of(given, size, latency, memory, energy, drop)
-        devices, wanted = device or [given.device or "local"], recipe_of(recipe or given.recipe)
-        if len(devices) == 1:
-            runs = (
-                flow.fit(
-                    model,
-                    given.task,
-                    device=devices[0],
-                    budget=budget,
-                    recipe=wanted,
-                    options=options,
-                ),
-            )
+    with launched() as team:
+        terminal = Terminal(quiet=as_json or not team.leads)
+        given = in_turn(team, lambda: workload_of(source))
+        model_file = onnx or (Path(old.record["model"]) if old and old.record["model"] else None)
+        origin = Origin(command=command_typed(), workload=str(source), model=str(model_file or ""))
+        options = flow.Options(
+            name=given.name, out=out, seed=seed, fresh=fresh, control=control, observer=terminal,
+            origin=origin, team=team,
+        )  # fmt: skip
+        model = model_file or given.model
+        if old:
+            runs: tuple[store.Run, ...] = (flow.replay(old, model, given.task, options),)
         else:
             runs = flow.fit_each(
-                model, given.task, devices=devices, budget=budget, recipe=wanted, options=options
-            )
-    if as_json:
+                model, given.task, devices=device or [given.device or "local"],
+                budget=budget_of(given, size, latency, memory, energy, drop),
+                recipe=recipe_of(recipe or given.recipe), options=options,
+            )  # fmt: skip
+    if team.leads and as_json:
         records = [{"folder": str(run.folder), **run.record} for run in runs]
         print_json(records if len(runs) > 1 else records[0])
-    else:
+    elif team.leads:
         for run in runs:
             _print_run(terminal, run)
     raise typer.Exit(EXIT[combine(run.verdict for run in runs).outcome])

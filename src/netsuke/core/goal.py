@@ -9,6 +9,7 @@ from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.task import Splits
+from netsuke.core.team import Team
 
 T = TypeVar("T")
 Clock = Callable[[Model], float]
@@ -28,7 +29,7 @@ class Goal:
     seed: of everything random. clock: seconds of one call of a model on the device, batch 1, one
     thread; measured where the device is this machine, else estimated. None where nothing can be
     timed. kernels: seconds of one of its layers, from a table of single kernels taken on the device;
-    None, or None for a layer, where it has no such. track: wraps an iterable to show progress, ``for x in goal.track(xs, "calibrating")``.
+    None, or None for a layer, where it has no such. team: who walks along. track: wraps an iterable to show progress, ``for x in goal.track(xs, "calibrating")``.
     """
 
     data: Splits
@@ -37,4 +38,5 @@ class Goal:
     seed: int = 0
     clock: Clock | None = field(default=None, compare=False)
     kernels: Kernels | None = field(default=None, compare=False)
+    team: Team = field(default=Team(), compare=False)
     track: Callable[[Iterable[T], str], Iterator[T]] = field(default=silent, compare=False)

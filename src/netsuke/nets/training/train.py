@@ -17,14 +17,15 @@ from netsuke.core.goal import Goal
 from netsuke.core.metric import Metric
 from netsuke.nets.data import Inputs, batches
 from netsuke.nets.distillation.imitation import Imitation, Manner
-from netsuke.nets.distillation.losses import hard_loss, soft_loss
-from netsuke.nets.distillation.teacher import Heard
+from netsuke.nets.distillation.losses import soft_loss
 from netsuke.nets.evaluation import evaluate, recalibrate
 from netsuke.nets.graph import clone
 from netsuke.nets.pace import Pace, laid_out, pace
 from netsuke.nets.seeded import seeded
 from netsuke.nets.sparse.zeros import Zeros
+from netsuke.nets.together import agreed, alike, averaged, everywhere, level, own_chance
 from netsuke.nets.training.descent import optimizer, share
+from netsuke.nets.training.lessons import Lessons, constant
 from netsuke.nets.training.plan import TrainPlan
 from netsuke.nets.training.way import View, Way
 
@@ -84,6 +85,8 @@ def retrain(
                 network, teachers, Manner(plan.method, soft, tempo, plan.pairs), inputs
             )
         run = _Run(clone(network), known, goal, plan, tempo, way or Way())
+        if goal.team.size > 1:
+            run.notes.append(f"{goal.team.size} processes trained it together")
         for epoch in range(plan.epochs):
             with known.epoch() if known else nullcontext():
                 if not run.epoch(epoch):
@@ -108,12 +111,12 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.network = self.pace.settle(self.network).train()
-        self.hard = hard_loss(self.goal.data)
-        self.soft = soft_loss(self.goal.data, self.plan.temperature, self.plan.answers)
+        self.lessons = Lessons(self.goal.data, self.plan, self.pace, self.imitated)
         beside = self.imitated.parameters() if self.imitated else ()
         self.optimizer = optimizer(self.network, self.plan, beside)
         self._moving = (*self.network.parameters(), *beside)
         self.zeros = Zeros.of(self.network) if self.way.zeros is None else self.way.zeros
+        alike(self.goal.team, self.network)
         self._samples = _samples(self.goal.data.train, self.plan)
         self._seen = self._steps = 0
         self._keep_if_best(is_last=self.plan.epochs == 0)
@@ -163,7 +166,7 @@ class _Run:
             group["lr"] = self.plan.lr * share(progress)
         self.way.before(self.network, progress)
         self.optimizer.zero_grad(set_to_none=True)
-        if not self._backward(self.pace.lay(inputs), target):
+        if not self._graded(inputs, target):
             return False
         self.way.graded(self.network, progress)
         self.zeros.silence(self.network)
@@ -173,6 +176,19 @@ class _Run:
         self._steps += 1
         return True
 
+    def _graded(self, inputs: Inputs, target: Tensor | None) -> bool:
+        """Gradients by the whole batch, of which each process of a team has its part; False where a loss is not
+        finite."""
+        team, count = self.goal.team, len(inputs[0])
+        part = team.part(count)
+        mine = self.pace.lay(tuple(t[part] for t in inputs))
+        with own_chance(team, self.goal.seed + self._steps):
+            finite = self._backward(mine, None if target is None else target[part])
+        if not everywhere(team, finite):
+            return False
+        averaged(team, self._moving, team.share(count))
+        return True
+
     def _backward(self, inputs: Inputs, target: Tensor | None) -> bool:
         """Add up the gradients of this step's views; False where a loss is not finite."""
         heard = () if self.imitated is None else self.imitated.hear(inputs)
@@ -180,52 +196,24 @@ class _Run:
         for view in views:
             view(self.network)
             if first is None:
-                given, loss = self._lesson(inputs, heard, target)
+                given, loss = self.lessons.first(self.network, inputs, (heard, target))
             else:
-                given, loss = self._after(inputs, first, target)
+                given, loss = self.lessons.after(self.network, inputs, (first, target))
             loss = loss / len(views)
             if not math.isfinite(loss.item()):
                 return False
             loss.backward()
             if self.way.inplace and first is None:
-                first = _constant(given)
+                first = constant(given)
         return True
-
-    def _lesson(
-        self, inputs: Inputs, heard: Sequence[Heard], target: Tensor | None
-    ) -> tuple[Any, Tensor]:
-        """(Its outputs, the loss.) heard: what its teachers say of these inputs."""
-        if self.imitated is None:
-            with self.pace.autocast():
-                outputs = self.network(*inputs)
-            mine = _floats(outputs)
-            return mine, self.hard(mine, target)
-        with self.pace.autocast():
-            outputs, told = self.imitated.look(self.network, inputs)
-        mine = _floats(outputs)
-        loss = self._mixed(mine, self.imitated.soft(mine, heard), target)
-        inside = self.imitated.inside(told, heard, target)
-        return mine, loss if inside is None else loss + inside
-
-    def _after(self, inputs: Inputs, first: Any, target: Tensor | None) -> tuple[Any, Tensor]:
-        """The same for a view that learns from what the step's first view gave."""
-        with self.pace.autocast():
-            mine = _floats(self.network(*inputs))
-        return mine, self._mixed(mine, self.soft(mine, first), target)
-
-    def _mixed(self, mine: Any, apart: Tensor, target: Tensor | None) -> Tensor:
-        """apart: how far it is from who teaches."""
-        loss = apart * self.plan.soft
-        if self.plan.soft < 1:
-            loss = loss + self.hard(mine, target) * (1 - self.plan.soft)
-        return loss
 
     def _progress(self) -> float:
         return self._seen / max(1, self._samples * self.plan.epochs)
 
     def _keep_if_best(self, is_last: bool) -> None:
         """What is as good after less training is kept."""
-        score = self._score()
+        level(self.goal.team, self.network)
+        score = agreed(self.goal.team, self._score)
         self.scores.append(score)
         if not (is_last or self.way.counts(self._progress())):
             return
@@ -246,17 +234,3 @@ class _Run:
 def _samples(stream: Stream | None, plan: TrainPlan) -> int:
     assert stream is not None
     return len(stream) if plan.limit is None else min(plan.limit, len(stream))
-
-
-def _floats(outputs: Any) -> Any:
-    """Losses are computed in float32."""
-    if isinstance(outputs, Tensor):
-        return outputs.float() if outputs.is_floating_point() else outputs
-    return tuple(_floats(o) for o in outputs)
-
-
-def _constant(outputs: Any) -> Any:
-    """The same, no gradients through them."""
-    if isinstance(outputs, Tensor):
-        return outputs.detach()
-    return tuple(_constant(o) for o in outputs)
