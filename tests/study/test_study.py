@@ -73,6 +73,8 @@ def test_it_leaves_a_front_of_exported_judged_runs(done: Path) -> None:
     found = read_study(done)
     assert found["over"] == 7
     assert found["spent"]["trials"] > found["spent"]["beside"] > 0
+    recipes = [one["recipe"] for one in found["trials"]]
+    assert len(set(recipes)) == len(recipes)
     assert found["objectives"] == ["size", "latency", "drop"]
     points = [tuple(one["values"][o] for o in found["objectives"]) for one in found["front"]]
     for one in points:

@@ -62,8 +62,10 @@ class Study:
 
     @property
     def found(self) -> tuple[Found, ...]:
-        """Every trial that ended well."""
-        done = [t for t in self._trials if t.state.name == "COMPLETE"]
+        """Every trial that was made and ended well."""
+        done = [
+            t for t in self._trials if t.state.name == "COMPLETE" and "again" not in t.user_attrs
+        ]
         return tuple(_found(t, self._search.objectives) for t in done)
 
     @property
