@@ -90,7 +90,7 @@ def test_it_leaves_a_front_of_exported_judged_runs(done: Path) -> None:
 def test_the_page_shows_every_run_of_the_front(done: Path) -> None:
     text = (done / "study.html").read_text("utf8")
     found = read_study(done)
-    assert f"{len(found['front'])} of 7 trials are on the front" in text
+    assert f"{len(found['front'])} of 7 trials on the front" in text
     for one in found["front"]:
         assert f'href="{one["folder"]}/report.html"' in text
     assert "Trials took" in text
@@ -114,7 +114,7 @@ def test_the_page_follows_a_study_under_way(
     monkeypatch.setattr(verb, "write_page", written)
     untimed = plan(tmp_path, 2, objectives=("size", "drop"))
     study(model, samples.task(), untimed, budget=Budget(drop="90 pt"))
-    assert "1 of 1 trials are on the front" in seen[0]
+    assert "1 of 1 trials on the front" in seen[0]
     assert "not yet" in seen[-1]
     assert "not yet" not in (tmp_path / "study.html").read_text("utf8")
 
