@@ -10,7 +10,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.roofline import model_seconds
 from netsuke.core.runtime import Runtime
-from netsuke.core.team import Team
+from netsuke.core.team import ALONE, Team
 from netsuke.nets.together import agreed
 from netsuke.workbench import State, Workbench
 
@@ -64,7 +64,7 @@ class LiveKernels:
     ``readings`` keeps what was measured, by the kernels' names.
     """
 
-    def __init__(self, runtime: Runtime, team: Team) -> None:
+    def __init__(self, runtime: Runtime, team: Team = ALONE) -> None:
         self._runtime, self._team = runtime, team
         self.readings: dict[str, float | None] = {}
 

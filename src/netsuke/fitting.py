@@ -21,7 +21,7 @@ from netsuke.core.observer import Observer
 from netsuke.core.recipe import Recipe, make_pass, read_recipe
 from netsuke.core.registry import named, registered
 from netsuke.core.runtime import Runtime
-from netsuke.core.team import Team
+from netsuke.core.team import ALONE, Team
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
 from netsuke.explain import keep
@@ -55,7 +55,7 @@ class Options:
     origin: Origin = field(default_factory=Origin)
     runtime: str = "onnxruntime"
     observer: Observer = field(default_factory=Observer)
-    team: Team = field(default_factory=Team)
+    team: Team = ALONE
 
 
 def fitted(

@@ -9,7 +9,7 @@ from netsuke.core.device import Device
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model
 from netsuke.core.task import Splits
-from netsuke.core.team import Team
+from netsuke.core.team import ALONE, Team
 
 T = TypeVar("T")
 Clock = Callable[[Model], float]
@@ -38,5 +38,5 @@ class Goal:
     seed: int = 0
     clock: Clock | None = field(default=None, compare=False)
     kernels: Kernels | None = field(default=None, compare=False)
-    team: Team = field(default=Team(), compare=False)
+    team: Team = field(default=ALONE, compare=False)
     track: Callable[[Iterable[T], str], Iterator[T]] = field(default=silent, compare=False)

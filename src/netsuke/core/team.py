@@ -27,3 +27,6 @@ class Team:
         part = self.part(count)
         mine = part.stop - part.start
         return 1 / self.size if mine == count else mine / count
+
+
+ALONE = Team()
