@@ -1,4 +1,4 @@
-"""Processes that torchrun or accelerate started, as a Team: what they tell each other, through Gloo.
+"""Processes that torchrun started, as a Team: what they tell each other, through Gloo.
 
 Nothing crosses but tensors and JSON. torch is imported where there is more than one process only.
 """
@@ -24,7 +24,7 @@ PATIENCE = timedelta(days=1)
 
 @contextmanager
 def launched() -> Iterator[Team]:
-    """The team of this process by the environment that torchrun and accelerate give it; alone without."""
+    """The team of this process by the environment that torchrun gives it; alone without."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Team()
