@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from netsuke.core.budget import Budget
 from netsuke.core.choices import Chooser
-from netsuke.core.observer import Observer
 from netsuke.core.recipe import Recipe
 from netsuke.core.task import Task
 from netsuke.passes.distill.logits import Logits
@@ -18,6 +17,7 @@ from netsuke.passes.search.supernet import Supernet
 from netsuke.study.first_look import is_drawn, untrained
 from netsuke.study.verb import Plan, study
 from netsuke.testing import samples
+from notes import Notes
 
 SPACE = """
 [[slot]]
@@ -26,14 +26,6 @@ use = "distill.logits"
 student = "own"
 epochs = 3
 """
-
-
-class Notes(Observer):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 class Plain(nn.Module):

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from netsuke.core.budget import Budget
-from netsuke.core.observer import Observer
 from netsuke.core.recipe import Recipe
 from netsuke.passes.prune.channels import Channels
 from netsuke.passes.quantize.qat import Qat
@@ -16,6 +15,7 @@ from netsuke.study.marks import Mark, promising
 from netsuke.study.outcome import read_study
 from netsuke.study.verb import Plan, study
 from netsuke.testing import samples
+from notes import Notes
 
 GOOD, BAD = Mark((1.0, 1.0), 0.0), Mark((2.0, 2.0), 0.0)
 SPACE = """
@@ -27,14 +27,6 @@ cost = "macs"
 epochs = 9
 lr = { low = 0.0001, high = 0.05 }
 """
-
-
-class Notes(Observer):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def test_every_training_gets_shorter_and_nothing_else():

@@ -17,6 +17,7 @@ from netsuke.study.outcome import read_study
 from netsuke.study.storage import Connecting, remembered
 from netsuke.study.verb import Plan, study
 from netsuke.testing import samples
+from notes import Notes
 
 SPACE = """
 [[slot]]
@@ -37,14 +38,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]
 @pytest.fixture(scope="module")
 def model() -> Model:
     return samples.network()
-
-
-class Notes(Observer):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 class Stopping(Notes):
@@ -108,9 +101,7 @@ def test_a_database_that_stays_away_loses_nothing(
     assert read_study(tmp_path / "stays")["over"] == 2
 
 
-def test_a_word_cut_off_is_told_in_one_line(
-    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_word_cut_off_is_told_in_one_line(server: PostgresServer, tmp_path: Path) -> None:
     """The connection is lost between the look at it and its use."""
     import optuna
     from sqlalchemy import event
@@ -162,3 +153,6 @@ def test_no_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", typed)
     assert command_typed() == "netsuke study w.py --storage postgresql://me:***@host/db"
     assert Connecting(typed[-1], "s", print).where == "postgresql://me:***@host/db"
+    asked = "postgresql://host/db?user=me&password=geheim&sslmode=require"
+    shown = "postgresql://host/db?user=me&password=***&sslmode=require"
+    assert Connecting(asked, "s", print).where == shown

@@ -18,12 +18,12 @@ from netsuke.core.budget import Budget
 from netsuke.core.choices import Chooser
 from netsuke.core.errors import NetsukeError
 from netsuke.core.model import Model
-from netsuke.core.observer import Observer
 from netsuke.study.laboratory import Laboratory
 from netsuke.study.outcome import pick, read_study
 from netsuke.study.studies import alone
 from netsuke.study.verb import Plan, study
 from netsuke.testing import samples
+from notes import Notes
 
 SPACE = """
 [[slot]]
@@ -47,14 +47,6 @@ scheme = ["int8", "kmeans4"]
 @pytest.fixture(scope="module")
 def model() -> Model:
     return samples.network()
-
-
-class Notes(Observer):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.said.append(text)
 
 
 def plan(out: Path, trials: int, **more: object) -> Plan:

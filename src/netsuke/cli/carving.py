@@ -1,6 +1,5 @@
 """Verbs that look at a model, say what to do, and do it."""
 
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -35,6 +34,7 @@ from netsuke.cli.options import (
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import write_text
 from netsuke.core.layer import Layer
+from netsuke.core.secrets import without_passwords
 from netsuke.core.verdict import combine
 from netsuke.terminal import Terminal, headline, layer_table, print_advice, verdict_line
 
@@ -208,4 +208,4 @@ def _print_run(terminal: Terminal, run: store.Run) -> None:
 
 def command_typed() -> str:
     """As it may be shown: without the passwords in addresses."""
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", shlex.join(["netsuke", *sys.argv[1:]]))
+    return without_passwords(shlex.join(["netsuke", *sys.argv[1:]]))

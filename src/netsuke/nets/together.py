@@ -35,6 +35,7 @@ def launched() -> Iterator[Team]:
     team = Team(distributed.get_rank(), size)
     try:
         yield team
+        distributed.barrier()  # who leaves while another still listens may abort
     except NetsukeError:
         if team.leads:
             raise
@@ -60,10 +61,11 @@ def agreed(team: Team, find: Callable[[], Any]) -> Any:
 
 
 def in_turn(team: Team, make: Callable[[], Any]) -> Any:
-    """Made by the leader first, who may leave files that the others then find."""
-    made = make() if team.leads else None
-    agreed(team, lambda: None)
-    return made if team.leads else make()
+    """Made by the leader first, who may leave files that the others then find. Raises NetsukeError in all where the
+    leader does."""
+    made: list[Any] = []
+    agreed(team, lambda: made.append(make()))
+    return made[0] if team.leads else make()
 
 
 def alike(team: Team, network: "nn.Module") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netsuke.core.errors import NetsukeError
+from netsuke.core.secrets import without_passwords
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -161,4 +162,4 @@ def _without_password(address: str) -> str:
         raise NetsukeError(
             "study: --storage is no address; give postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
-    return url.render_as_string(hide_password=True)
+    return without_passwords(address)

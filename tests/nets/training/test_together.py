@@ -63,6 +63,9 @@ def test_a_fit_by_two_processes_is_one_run(tmp_path: Path):
     assert step["outcome"] == "kept"
     assert "2 processes trained it together" in step["notes"]
     assert (out / "model.onnx").is_file()
+    nowhere = torchrun("-m", "netsuke", "fit", str(tmp_path / "none.py"))
+    assert nowhere.stderr.count("netsuke: ") == 1
+    assert "Traceback" not in nowhere.stderr.partition("torch/distributed")[0]
     again = torchrun(*command)
     assert again.returncode != 0
     assert again.stderr.count("netsuke: ") == 1
