@@ -30,6 +30,7 @@ def nothing_of_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     """What was calibrated, and what teachers answered, on the developer's machine is not the tests'."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class Said(NamedTuple):

@@ -7,6 +7,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
 from netsuke.core.kernels import Kernel, kernel_of, seconds
 from netsuke.core.layer import Layer
+from netsuke.core.link import Link
 from netsuke.core.model import Model
 from netsuke.core.roofline import model_seconds
 from netsuke.core.runtime import Runtime
@@ -61,11 +62,12 @@ class RecordedClock:
 class LiveKernels:
     """The device's table of kernel widths, taken as it is asked for: each kernel is measured once.
 
-    ``readings`` keeps what was measured, by the kernels' names.
+    where: the device, reached, or a runtime of this machine. ``readings`` keeps what was measured, by the
+    kernels' names.
     """
 
-    def __init__(self, runtime: Runtime, team: Team = ALONE) -> None:
-        self._runtime, self._team = runtime, team
+    def __init__(self, where: Link | Runtime, team: Team = ALONE) -> None:
+        self._where, self._team = where, team
         self.readings: dict[str, float | None] = {}
 
     def __call__(self, layer: Layer) -> float | None:
@@ -75,7 +77,7 @@ class LiveKernels:
     def _measured(self, kernel: Kernel) -> float | None:
         name = str(kernel)
         if name not in self.readings:
-            read = partial(self._runtime.kernel_seconds, kernel)
+            read = partial(self._where.kernel_seconds, kernel)
             self.readings[name] = agreed(self._team, read)
         return self.readings[name]
 

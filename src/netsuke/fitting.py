@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -112,7 +112,9 @@ def workbench(
     try:
         for note in goal.data.notes:
             options.observer.note(note)
-        yield Workbench(goal, runtime_named(options.runtime), drafts, options.observer, shared)
+        made = Workbench(goal, runtime_named(options.runtime), drafts, options.observer, shared)
+        with closing(made):
+            yield made
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
 
@@ -227,11 +229,11 @@ def measured(bench: Workbench, original: State, state: State) -> Finished:
     """The final evidence. The test data is read here and nowhere else."""
     data, budget = bench.goal.data, bench.goal.budget
     names = tuple(n for n in probes() if n != "quality")
-    before = bench.measure(original, original, data.validate, names)
-    after = bench.measure(state, original, data.validate, names)
+    before = bench.prove(original, original, data.validate, names)
+    after = bench.prove(state, original, data.validate, names)
     if data.test is not None:
-        before += bench.measure(original, original, data.test, ("quality",))
-        after += bench.measure(state, original, data.test, ("quality",))
+        before += bench.prove(original, original, data.test, ("quality",))
+        after += bench.prove(state, original, data.test, ("quality",))
     return Finished(
         goal=bench.goal,
         original=replace(original, evidence=before),

@@ -10,6 +10,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ from netsuke.fitting import judge as judge
 from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.layerwise import redone
+from netsuke.links import reach, reachable
 from netsuke.record import write_run
-from netsuke.workbench import Shared, Workbench, probe, probes
+from netsuke.workbench import Shared, Workbench, of_device, probe, probes
 
 
 def fit(
@@ -92,7 +94,7 @@ def fit_each(
     ``fit`` does, and for a device that is named twice.
     """
     options, budget = options or Options(), budget or Budget()
-    found = [d if isinstance(d, Device) else find_device(d) for d in devices]
+    found = [reachable(d if isinstance(d, Device) else find_device(d)) for d in devices]
     if twice := [d.name for i, d in enumerate(found) if d.name in {e.name for e in found[:i]}]:
         raise NetsukeError(f"fit: device {twice[0]} is named twice")
     goal = take_goal(task, found[0], budget, options.seed, options.observer)
@@ -119,14 +121,15 @@ def walk(
     goal = take_goal(task, device, budget or Budget(), 0, Observer())
     taken = take_model(model, goal.data, "model")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(goal, runtime_named("onnxruntime"), Path(folder), Observer())
-        original = state = original_state(bench, taken)
-        gate = Gate(bench, original)
-        for wanted in recipe:
-            for trial in gate.step(state, wanted):
-                yield trial
-                if trial.outcome == "kept" and trial.state:
-                    state = trial.state
+        made = Workbench(goal, runtime_named("onnxruntime"), Path(folder), Observer())
+        with closing(made) as bench:
+            original = state = original_state(bench, taken)
+            gate = Gate(bench, original)
+            for wanted in recipe:
+                for trial in gate.step(state, wanted):
+                    yield trial
+                    if trial.outcome == "kept" and trial.state:
+                        state = trial.state
 
 
 def advise(
@@ -149,12 +152,13 @@ def advise(
     goal = take_goal(task, device, budget or Budget(), 0, observer)
     taken = take_model(model, goal.data, "model")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Workbench(goal, runtime_named("onnxruntime"), Path(folder), observer)
-        state = bench.state(taken)
-        if goal.device.measured:
-            found = bench.measure(state, state, None, ("size", "latency", "memory"))
-            state = replace(state, evidence=found)
-        facts = facts_of(bench, state)
+        made = Workbench(goal, runtime_named("onnxruntime"), Path(folder), observer)
+        with closing(made) as bench:
+            state = bench.state(taken)
+            if goal.device.measured:
+                found = bench.measure(state, state, None, ("size", "latency", "memory"))
+                state = replace(state, evidence=found)
+            facts = facts_of(bench, state)
     facts = replace(facts, application=use.application, hours=use.hours)
     return propose(replace(facts, gap=gap(taken.network, goal.data)))
 
@@ -181,11 +185,15 @@ def inspect(model: Any, task: Task | None = None) -> tuple[Layer, ...]:
 
 
 def measure(
-    what: store.Run | str | Path, task: Task | None = None, observer: Observer | None = None
+    what: store.Run | str | Path,
+    task: Task | None = None,
+    observer: Observer | None = None,
+    device: str = "local",
 ) -> tuple[Evidence, ...]:
-    """Measure an artifact here and now: a run, beside its original, or any ``.onnx`` file.
+    """Measure an artifact on this machine, or on a paired device: a run, beside its original, or any ``.onnx`` file.
 
-    Quality is measured on the task's test data when a task is given.
+    Quality is measured on the task's test data when a task is given. Raises NetsukeError for a device that cannot be
+    measured on, or does not answer.
     """
     runtime = runtime_named("onnxruntime")
     if isinstance(what, store.Run):
@@ -193,13 +201,20 @@ def measure(
         artifacts = (what.artifact, what.baseline)
     else:
         artifacts = (runtime.adopt(Path(what)),) * 2
-    subject, beside = (
-        Subject(artifact=a, open=functools.partial(runtime.open, a)) for a in artifacts
-    )
+    where = reachable(find_device(device))
+    if not where.measured:
+        raise NetsukeError(
+            f"{device}: is known, but not paired; netsuke pair {device} ADDRESS CODE"
+        )
     splits = ready(task or Task(test=(np.zeros(1), np.zeros(1))))
-    watch = observer or Observer()
-    goal = Goal(data=splits, device=find_device("local"), track=watch.track)
-    return probe(probes().values(), subject, beside, splits.test if task else None, goal)
+    goal = Goal(data=splits, device=where, track=(observer or Observer()).track)
+    with closing(reach(where, runtime)) as link:
+        subject, beside = (
+            Subject(artifact=a, open=functools.partial(link.open, a)) for a in artifacts
+        )
+        test = splits.test if task else None
+        found = probe(probes().values(), (subject, beside), test, goal, link)
+        return of_device(found, link)
 
 
 def load(folder: str | Path, threads: int = 1) -> Session:

@@ -63,9 +63,9 @@ class Gate:
 
     def __init__(self, bench: Workbench, original: State) -> None:
         self._bench, self._original = bench, original
-        # Kernels are timed here, so a table is the device's where the device is this machine.
+        # A table of kernels is the device's own where the device can be reached.
         self._kernels = (
-            LiveKernels(bench.runtime, bench.goal.team) if bench.goal.device.measured else None
+            LiveKernels(bench.link, bench.goal.team) if bench.goal.device.measured else None
         )
 
     def step(self, state: State, wanted: Pass) -> Iterator[Trial]:

@@ -14,6 +14,7 @@ from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.core.task import Splits, Task, ready
 from netsuke.devices import device as find_device
+from netsuke.links import reachable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ def take_goal(
 
     Raises NetsukeError for data that cannot be read, or an unknown device.
     """
-    where = device if isinstance(device, Device) else find_device(device)
+    where = reachable(device if isinstance(device, Device) else find_device(device))
     return Goal(
         data=ready(task, seed), device=where, budget=budget, seed=seed, track=observer.track
     )

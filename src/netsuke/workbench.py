@@ -1,7 +1,8 @@
 """What the walk works with: a state of the model, and the place where states are made and measured."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from netsuke.core.artifact import Artifact
 from netsuke.core.data import Stream
 from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
+from netsuke.core.link import Link
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.core.passes import Pass
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.registry import registered
-from netsuke.core.runtime import Runtime
+from netsuke.core.runtime import Runtime, Session
+from netsuke.links import reach
 from netsuke.nets.together import agreed
 
 # What a step is judged by; the rest is measured once, at the end.
 STEP_PROBES = ("size", "stored", "quality", "latency", "estimate")
+Opener = Callable[[Artifact, int], Session]
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Shared:
 
 
 class Workbench:
-    """The goal, the runtime, a folder for drafts, who watches, and what other goals left to share."""
+    """The goal, the runtime, the link to the device, a folder for drafts, who watches, and what other goals left
+    to share. Raises NetsukeError where the device does not answer."""
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class Workbench:
         shared: Shared | None = None,
     ) -> None:
         self.goal, self.runtime, self.observer = goal, runtime, observer
+        self.link = reach(goal.device, runtime)
         self.shared = shared or Shared()
         self._drafts, self._numbers = drafts, count()
         # One of each for the whole walk: a probe may remember what it found out of the original.
@@ -73,21 +79,51 @@ class Workbench:
     def measure(
         self, state: State, beside: State, stream: Stream | None, names: tuple[str, ...] = ()
     ) -> tuple[Evidence, ...]:
-        """Evidence on ``state``, compared with the state ``beside`` it; by the named probes, or all."""
+        """Evidence on ``state``, compared with the state ``beside`` it; by the named probes, or all.
+
+        Outputs are computed here, times and memory are the device's.
+        """
+        return self._found(state, beside, stream, names, self.runtime.open)
+
+    def prove(
+        self, state: State, beside: State, stream: Stream | None, names: tuple[str, ...] = ()
+    ) -> tuple[Evidence, ...]:
+        """The same with outputs that were computed on the device: what it finds is all of the device."""
+        found = self._found(state, beside, stream, names, self.link.open)
+        return of_device(found, self.link)
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.link.close()
+
+    def _found(
+        self,
+        state: State,
+        beside: State,
+        stream: Stream | None,
+        names: tuple[str, ...],
+        open_: Opener,
+    ) -> tuple[Evidence, ...]:
         used = [self._probes[name] for name in names or self._probes]
 
         def found() -> list[dict[str, Any]]:
-            subjects = self._subject(state), self._subject(beside)
-            return [e.to_dict() for e in probe(used, *subjects, stream, self.goal)]
+            pair = _subject(state, open_), _subject(beside, open_)
+            return [e.to_dict() for e in probe(used, pair, stream, self.goal, self.link)]
 
         return tuple(Evidence(**e) for e in agreed(self.goal.team, found))
 
-    def _subject(self, state: State) -> Subject:
-        return Subject(
-            artifact=state.artifact,
-            open=lambda threads: self.runtime.open(state.artifact, threads),
-            simulate=simulator(state.model),
-        )
+
+def _subject(state: State, open_: Opener) -> Subject:
+    return Subject(
+        artifact=state.artifact,
+        open=partial(open_, state.artifact),
+        simulate=simulator(state.model),
+    )
+
+
+def of_device(found: Iterable[Evidence], link: Link) -> tuple[Evidence, ...]:
+    """What was measured on the device at the other end of a link, under its name."""
+    return tuple(replace(e, device=link.name) if e.device == "local" else e for e in found)
 
 
 def probes() -> dict[str, Probe]:
@@ -96,12 +132,16 @@ def probes() -> dict[str, Probe]:
 
 
 def probe(
-    used: Iterable[Probe], subject: Subject, beside: Subject, stream: Stream | None, goal: Goal
+    used: Iterable[Probe],
+    pair: tuple[Subject, Subject],
+    stream: Stream | None,
+    goal: Goal,
+    link: Link,
 ) -> tuple[Evidence, ...]:
-    """What these probes find out about ``subject``, on the samples of ``stream``."""
+    """What these probes find out about the first of a pair beside the second, on the samples of ``stream``."""
     found: list[Evidence] = []
     for one in goal.track(used, "measuring"):
-        found += one.measure(subject, beside, stream, goal)
+        found += link.probe(one, *pair, stream, goal)
     return tuple(found)
 
 

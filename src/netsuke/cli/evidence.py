@@ -39,12 +39,13 @@ def measure(
     workload: Annotated[
         Path | None, typer.Option(help="Whose test data quality is measured on.")
     ] = None,
+    on: Annotated[str, typer.Option(help="A paired device to measure on.")] = "local",
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare a run's layers, simulated and executed.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run's model (beside its original) or any .onnx file, here and now."""
+    """Measure a run's model (beside its original) or any .onnx file, here or on a paired device."""
     from netsuke import flow
 
     if layers:
@@ -54,7 +55,7 @@ def measure(
     terminal = Terminal(quiet=as_json)
     task = None if workload is None else workload_of(workload).task
     subject = what if what.suffix == ".onnx" else store.open_run(what)
-    evidence = flow.measure(subject, task, terminal)
+    evidence = flow.measure(subject, task, terminal, on)
     _print_evidence(evidence, as_json)
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from netsuke.core.errors import NetsukeError
 from netsuke.core.layer import Layer
 
 
@@ -48,6 +49,12 @@ def sha256(path: Path) -> str:
     """The file's SHA-256, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_whole(artifact: Artifact) -> None:
+    """Raise NetsukeError where the file is not the one that the artifact tells of."""
+    if not artifact.path.exists() or sha256(artifact.path) != artifact.sha256:
+        raise NetsukeError(f"{artifact.path.name}: is not what it was; ship it again")
 
 
 def widths_beside(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def beside(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """A path beside ``path`` to write to; renamed onto it when the block ends well, else removed.
 
     The renamed file is flushed to the disk first, so a reader sees the old file or the new one.
@@ -23,16 +23,21 @@ def beside(path: Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
-        draft.chmod(0o644)
+        draft.chmod(mode)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def own_folder(kind: Literal["config", "cache"]) -> Path:
+HOMES = {"config": ".config", "cache": ".cache", "state": ".local/state"}
+
+
+def own_folder(kind: Literal["config", "cache", "state"]) -> Path:
     """The user's own folder for what netsuke keeps: in ``$XDG_CONFIG_HOME``, else in ``~/.config``; for
-    caches in ``$XDG_CACHE_HOME``, else in ``~/.cache`` (XDG Base Directory Specification)."""
-    return Path(os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / f".{kind}") / "netsuke"
+    caches in ``$XDG_CACHE_HOME``, else in ``~/.cache``; for what an agent is at in ``$XDG_STATE_HOME``, else in
+    ``~/.local/state`` (XDG Base Directory Specification)."""
+    home = os.environ.get(f"XDG_{kind.upper()}_HOME") or Path.home() / HOMES[kind]
+    return Path(home) / "netsuke"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,9 +6,10 @@ are slower. A table taken on the device knows by how much.
 
 import itertools
 import math
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from netsuke.core.layer import Layer
 
@@ -115,3 +116,16 @@ def _between(channels: int) -> dict[int, float]:
     below = max(c for c in COARSE if c < channels)
     share = (channels - below) / (above - below)
     return {below: 1 - share, above: share}
+
+
+class KernelFiles(NamedTuple):
+    """Two files that differ in nothing but how many of a kernel they run. apart: how many the second has more."""
+
+    contents: tuple[bytes, bytes]
+    apart: int
+
+
+def kernel_of_turns(files: KernelFiles, rounds: Sequence[Sequence[float]]) -> float:
+    """Seconds of one call of the kernel, from rounds of a call of each file."""
+    found = sorted(many - few for few, many in rounds)
+    return max(statistics.median(found) / files.apart, 1e-8)

@@ -29,6 +29,9 @@ class Probe(ABC):
     """Finds out one thing about an artifact, beside the baseline it is compared with."""
 
     name: ClassVar[str]
+    there: ClassVar[bool] = False
+    """Whether it looks at the machine, not at outputs: then it must run on the device, and is a dataclass whose
+    fields are its settings."""
 
     @abstractmethod
     def measure(

@@ -9,7 +9,7 @@ from netsuke.core.artifact import Artifact
 from netsuke.core.data import Array
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
-from netsuke.core.kernels import Kernel
+from netsuke.core.kernels import Kernel, KernelFiles, kernel_of_turns
 from netsuke.core.model import Model
 
 
@@ -41,11 +41,25 @@ class Runtime(ABC):
         """
         raise NetsukeError(f"{path}: {self.name} runs only what it exported itself")
 
+    def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
+        """CPU seconds of a call of each of some files of this runtime's form, measured here on one thread and
+        made-up inputs: a list of each, for every one of some rounds in turns.
+
+        Raises NetsukeError where the runtime cannot tell.
+        """
+        raise NetsukeError(f"{self.name}: does not time single files")
+
+    def kernel_files(self, kernel: Kernel) -> KernelFiles | None:
+        """Files that tell a kernel's seconds; None where this runtime makes none."""
+        return None
+
     def kernel_seconds(self, kernel: Kernel) -> float | None:
         """CPU seconds of one call of a single kernel, measured here on one thread; None where this
         runtime cannot tell."""
-        return None
+        files = self.kernel_files(kernel)
+        return None if files is None else kernel_of_turns(files, self.turns(files.contents))
 
     def kernel_file(self, kernel: Kernel) -> bytes | None:
         """A file of this runtime's form with next to nothing but this kernel; None where it makes none."""
-        return None
+        files = self.kernel_files(kernel)
+        return None if files is None else files.contents[0]

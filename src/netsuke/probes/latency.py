@@ -42,6 +42,7 @@ class Latency(Probe):
     """
 
     name: ClassVar[str] = "latency"
+    there: ClassVar[bool] = True
 
     seconds: float = 3.0
 

@@ -31,6 +31,7 @@ class Memory(Probe):
     """
 
     name: ClassVar[str] = "memory"
+    there: ClassVar[bool] = True
 
     processes: int = 3
 

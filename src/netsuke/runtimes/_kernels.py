@@ -1,12 +1,12 @@
 """How long onnxruntime takes for one layer: two small files that differ in nothing else."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from netsuke.core.kernels import Kernel
+from netsuke.core.kernels import Kernel, KernelFiles
 
 FEW, MANY = 1, 3
 """Pairs of the layer in the two files. A pair goes to the outputs' channels and back, so that the
@@ -17,17 +17,18 @@ FASTEST = 0.2
 """The quantile of a round's calls that counts: others slow a call, nothing makes it faster."""
 
 
-def kernel_seconds(kernel: Kernel, load: Callable[[bytes], Any]) -> float:
-    """CPU seconds of one call on one thread, the mean of there and back. load: content → a session."""
-    few, many = (load(chain(kernel, pairs)) for pairs in (FEW, MANY))
-    x = np.random.default_rng(0).standard_normal(_shape(kernel)).astype(np.float32)
-    found = [_calls(many, x) - _calls(few, x) for _ in range(ROUNDS)]
-    each = float(np.median(found)) / (2 * (MANY - FEW))
-    return max(each, 1e-8)
+def files(kernel: Kernel) -> KernelFiles:
+    """A file of one pair of layers and one of three: the mean of there and back is what is asked."""
+    return KernelFiles((chain(kernel, FEW), chain(kernel, MANY)), 2 * (MANY - FEW))
 
 
-def _calls(session: Any, x: np.ndarray) -> float:
-    feed, taken, spent = {"x": x}, list[int](), 0
+def turns(sessions: Sequence[tuple[Any, dict[str, np.ndarray]]]) -> list[list[float]]:
+    """Rounds of CPU seconds of one call of each, on one thread. sessions: each with what it is fed."""
+    return [[_calls(*one) for one in sessions] for _ in range(ROUNDS)]
+
+
+def _calls(session: Any, feed: dict[str, np.ndarray]) -> float:
+    taken, spent = list[int](), 0
     session.run(None, feed)
     while len(taken) < CALLS or spent < ENOUGH * 1e9:
         start = time.process_time_ns()
@@ -35,12 +36,6 @@ def _calls(session: Any, x: np.ndarray) -> float:
         taken.append(time.process_time_ns() - start)
         spent += taken[-1]
     return float(np.quantile(taken, FASTEST)) / 1e9
-
-
-def _shape(kernel: Kernel) -> tuple[int, ...]:
-    if kernel.kind == "linear":
-        return (kernel.side, kernel.inputs)
-    return (1, kernel.inputs, kernel.side, kernel.side)
 
 
 def chain(kernel: Kernel, pairs: int = FEW) -> bytes:
@@ -73,6 +68,12 @@ def chain(kernel: Kernel, pairs: int = FEW) -> bytes:
         graph, opset_imports=opset, ir_version=10
     ).SerializeToString()
     return content
+
+
+def _shape(kernel: Kernel) -> tuple[int, ...]:
+    if kernel.kind == "linear":
+        return (kernel.side, kernel.inputs)
+    return (1, kernel.inputs, kernel.side, kernel.side)
 
 
 def _value(kernel: Kernel, inside: int, out: int) -> np.ndarray:

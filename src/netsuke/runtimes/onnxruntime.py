@@ -14,7 +14,7 @@ from netsuke.core.data import Array
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import beside
-from netsuke.core.kernels import Kernel
+from netsuke.core.kernels import Kernel, KernelFiles
 from netsuke.core.model import Model
 from netsuke.core.runtime import Runtime, Session
 from netsuke.runtimes import _kernels, _widths
@@ -75,16 +75,14 @@ class OnnxRuntime(Runtime):
         inputs = tuple((i.name, _type(path, i), _shape(i.shape)) for i in session.get_inputs())
         return Artifact(path=path, runtime=self.name, sha256=sha256(path), inputs=inputs)
 
-    def kernel_seconds(self, kernel: Kernel) -> float | None:
-        """CPU seconds of one call of a layer, measured in files of a few of it. Linear layers of integers
-        are not told: what they take depends on what is around them."""
-        if kernel.kind == "linear" and kernel.bits == 8:
-            return None
-        path = Path(str(kernel))
-        return _kernels.kernel_seconds(kernel, lambda made: _loaded(path, made, _options(1)))
+    def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
+        path = Path("a file to be timed")
+        loaded = [_loaded(path, content, _options(1)) for content in contents]
+        return _kernels.turns([(session, _made_up(path, session)) for session in loaded])
 
-    def kernel_file(self, kernel: Kernel) -> bytes | None:
-        return _kernels.chain(kernel)
+    def kernel_files(self, kernel: Kernel) -> KernelFiles | None:
+        """Files of a few of it. Linear layers of integers have none: what they take depends on what is around them."""
+        return None if kernel.kind == "linear" and kernel.bits == 8 else _kernels.files(kernel)
 
 
 @dataclass(frozen=True)
@@ -196,6 +194,18 @@ def _type(path: Path, port: Any) -> str:
     if port.type not in TYPES:
         raise NetsukeError(f"{path}: input {port.name} is a {port.type}, which is no array")
     return TYPES[port.type]
+
+
+def _made_up(path: Path, session: Any) -> dict[str, Array]:
+    """Inputs of its shapes: normal values for floats, ones for whole numbers; what is free counts as 1."""
+    draw, made = np.random.default_rng(0), {}
+    for port in session.get_inputs():
+        shape = tuple(size if isinstance(size, int) else 1 for size in port.shape)
+        kind = np.dtype(_type(path, port))
+        made[port.name] = (
+            draw.standard_normal(shape).astype(kind) if kind.kind == "f" else np.ones(shape, kind)
+        )
+    return made
 
 
 def _shape(sizes: Sequence[Any]) -> tuple[int, ...]:

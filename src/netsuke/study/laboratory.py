@@ -61,7 +61,7 @@ class Laboratory:
         self.objectives, self.proxy = tuple(objectives), proxy
         self.cost_limits = replace(bench.goal.budget, drop=None, robustness_drop=None).limits()
         self._kernels = (
-            LiveKernels(bench.runtime, bench.goal.team) if bench.goal.device.measured else None
+            LiveKernels(bench.link, bench.goal.team) if bench.goal.device.measured else None
         )
         wanted = {*self.objectives, *bench.goal.budget.limits()}
         self._probes = tuple(p for p, found in PROBES.items() if not found or found & wanted)

@@ -1,0 +1,195 @@
+"""What an agent serves: each network in a process of its own, kept under its limit, and begun anew where it dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from netsuke.agent.shelf import Shelf
+from netsuke.agent.state import State
+from netsuke.core.files import write_json
+from netsuke.core.quantity import show
+from netsuke.wire.message import Message, WireError
+from netsuke.wire.service import Handler
+
+FEW_BUFFERS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""What the libraries of a part need not set aside memory for: it computes in onnxruntime's own threads."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MOST_THREADS = 1024
+GIVEN_UP = 5
+"""Times in a row that a part may die before it has answered for ``STEADY`` seconds."""
+STEADY = 10.0
+
+
+@dataclass
+class _Part:
+    """A served network. told: what its process is told. said: what that said when it was ready."""
+
+    told: dict[str, Any]
+    process: subprocess.Popen[bytes] | None = None
+    said: dict[str, Any] = field(default_factory=dict)
+    since: float = 0.0
+    died: int = 0
+
+
+class Parts:
+    """The served networks. ``turn`` keeps them going."""
+
+    def __init__(self, state: State, shelf: Shelf, host: str) -> None:
+        self._state, self._shelf, self._host = state, shelf, host
+        self._parts: dict[str, _Part] = {}
+        for path in sorted(state.parts.glob("*.json")):
+            self._parts[path.stem] = _Part(json.loads(path.read_text(encoding="utf8")))
+
+    @property
+    def verbs(self) -> Mapping[str, Handler]:
+        """serve: a network from now on. part: how one is. stop: no longer. parts: how all are."""
+        return {"serve": self._serve, "part": self._told, "stop": self._stop, "parts": self._all}
+
+    def turn(self) -> None:
+        """Called over and over: starts what should run and does not, ends what takes too much."""
+        for part in list(self._parts.values()):
+            if part.process is None:
+                if not part.said.get("error"):
+                    self._start(part)
+            elif not part.said:
+                self._listen(part)
+            elif part.process.poll() == 0:
+                self._drop(part.told["name"])
+            elif part.process.poll() is not None:
+                self._mourn(part)
+            else:
+                self._weigh(part)
+
+    def close(self) -> None:
+        for part in self._parts.values():
+            _end(part)
+
+    def _start(self, part: _Part) -> None:
+        path = self._state.parts / f"{part.told['name']}.json"
+        part.process = subprocess.Popen(
+            [sys.executable, "-m", "netsuke.agent.part", str(path)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, **FEW_BUFFERS},
+        )  # fmt: skip
+        assert part.process.stdout is not None
+        _unblock(part.process.stdout.fileno())
+        part.said, part.since = {}, time.monotonic()
+
+    def _listen(self, part: _Part) -> None:
+        """Whether its process has said that it is ready, or why it is not."""
+        assert part.process is not None
+        assert part.process.stdout is not None
+        line = part.process.stdout.readline()
+        if line:
+            part.said = json.loads(line)
+            if "address" in part.said and part.told["address"].endswith(":0"):
+                # Begun anew it listens where it did: who calls it finds it again.
+                self._keep(part, {**part.told, "address": part.said["address"]})
+        elif part.process.poll() is not None:
+            part.said = {
+                "error": f"its process ended with code {part.process.returncode} while it loaded"
+            }
+        if "error" in part.said:
+            part.process.wait()
+            part.process = None
+
+    def _mourn(self, part: _Part) -> None:
+        """It died. Begun anew, unless it dies every time."""
+        assert part.process is not None
+        steady = time.monotonic() - part.since > STEADY
+        part.died = 1 if steady else part.died + 1
+        code, part.process, part.said = part.process.returncode, None, {}
+        if part.died >= GIVEN_UP:
+            part.said = {
+                "error": f"its process died {part.died} times in a row, last with code {code}"
+            }
+
+    def _weigh(self, part: _Part) -> None:
+        limit = part.told["memory"]
+        assert part.process is not None
+        if limit is None:
+            return
+        try:
+            taken = psutil.Process(part.process.pid).memory_info().rss
+        except psutil.NoSuchProcess:
+            return
+        if taken > limit:
+            _end(part)
+            part.said = {
+                "error": f"took {show(taken, 'B')} of memory, its limit is {show(limit, 'B')}"
+            }
+
+    def _serve(self, asked: Message) -> Message:
+        name, limit, idle = asked.text("name"), asked.head.get("memory"), asked.head.get("idle")
+        if not NAME.fullmatch(name):
+            raise WireError(f"{name[:64]!r} is no name for what is served")
+        for what, value in (("memory", limit), ("idle", idle)):
+            if value is not None and not (isinstance(value, int) and value > 0):
+                raise WireError(f"{what}: {value!r} is no number above 0")
+        artifact = self._shelf.artifact(asked.table("artifact"))
+        told: dict[str, Any] = {
+            "name": name, "artifact": artifact.to_dict(), "folder": str(artifact.path.parent),
+            "threads": asked.whole("threads", MOST_THREADS), "memory": limit, "idle": idle,
+            "address": f"tcp://{self._host}:0", "guests": [],
+            "known": str(self._state.folder / "known"), "keys": str(self._state.folder / "keys.toml"),
+        }  # fmt: skip
+        if name in self._parts:
+            _end(self._parts[name])
+        self._parts[name] = _Part(told)
+        self._keep(self._parts[name], told)
+        return Message({"part": name})
+
+    def _keep(self, part: _Part, told: dict[str, Any]) -> None:
+        part.told = told
+        write_json(self._state.parts / f"{told['name']}.json", told)
+
+    def _stop(self, asked: Message) -> Message:
+        name = asked.text("name")
+        self._drop(name)
+        return Message({})
+
+    def _drop(self, name: str) -> None:
+        if name in self._parts:
+            _end(self._parts.pop(name))
+            (self._state.parts / f"{name}.json").unlink(missing_ok=True)
+
+    def _told(self, asked: Message) -> Message:
+        name = asked.text("name")
+        if name not in self._parts:
+            raise WireError(f"nothing is served as {name[:64]!r} here")
+        return Message(_state(self._parts[name]))
+
+    def _all(self, asked: Message) -> Message:
+        return Message({"parts": {name: _state(part) for name, part in self._parts.items()}})
+
+
+def _state(part: _Part) -> dict[str, Any]:
+    """address and memory where it is ready, error where it will not be, neither while it loads."""
+    state = {"sha256": part.told["artifact"]["sha256"], **part.said}
+    return state | ({"pid": part.process.pid} if part.process else {})
+
+
+def _end(part: _Part) -> None:
+    if part.process is None:
+        return
+    part.process.terminate()
+    try:
+        part.process.wait(5)
+    except subprocess.TimeoutExpired:
+        part.process.kill()
+        part.process.wait()
+    part.process, part.said = None, {}
+
+
+def _unblock(handle: int) -> None:
+    """Reading what is not there gives nothing, and does not wait."""
+    os.set_blocking(handle, False)

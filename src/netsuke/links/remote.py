@@ -1,0 +1,201 @@
+"""A device with an agent: files are shipped there once, and measured and run there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from netsuke.core.artifact import Artifact
+from netsuke.core.artifact import sha256 as hash_of
+from netsuke.core.data import Array, Stream
+from netsuke.core.device import Device, recorded_device
+from netsuke.core.errors import NetsukeError
+from netsuke.core.evidence import Evidence
+from netsuke.core.feed import feed
+from netsuke.core.goal import Goal
+from netsuke.core.kernels import Kernel, kernel_of_turns
+from netsuke.core.link import Link
+from netsuke.core.probe import Probe, Subject
+from netsuke.core.runtime import Runtime, Session
+from netsuke.links.book import entry, keys_file
+from netsuke.wire.caller import Caller, UnreachableError
+from netsuke.wire.keys import own_keys
+from netsuke.wire.message import WireError, arrays_of, with_arrays
+
+PIECE = 1 << 20
+"""Bytes shipped at a time: what is lost of a file when a link breaks."""
+LOOK = 0.05
+"""Seconds between looks at whether a job is done."""
+LEAVING = 3.0
+"""Seconds that a device has to say that it let go."""
+IDLE = 600
+"""Seconds that a network which is called from here is kept there when nobody calls any more."""
+LOADING, JOB = 60.0, 1800.0
+"""Seconds that a network may take to load, and a measurement to be done."""
+
+
+class Remote(Link):
+    """A paired device. Raises NetsukeError where it is not paired, or its agent does not answer."""
+
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        known = entry(name)
+        self.name, self._runtime = name, runtime
+        self._keys, self._theirs = own_keys(keys_file()), known.public
+        self._host = known.address.rpartition(":")[0]
+        self._caller = Caller(self._keys, known.public, known.address, name)
+        self._there: set[str] = set()
+        self._opened: list[_Opened] = []
+        try:
+            self._caller.call("hello", patience=10)
+        except NetsukeError:
+            self._caller.close()
+            raise
+
+    def close(self) -> None:
+        """A device that is gone is let go of all the same: what it serves for calls ends with its agent's next start."""
+        for one in self._opened:
+            one.close()
+        with contextlib.suppress(UnreachableError):
+            for one in self._opened:
+                self._caller.call("stop", {"name": one.name}, patience=LEAVING)
+        self._opened.clear()
+        self._caller.close()
+
+    def device(self) -> Device:
+        """The machine as it describes itself."""
+        found = recorded_device(self._done({"kind": "facts"}))
+        title = found.title.replace("this machine", self.name)
+        return replace(found, name=self.name, title=title, measured=False)
+
+    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+        self._ship(artifact)
+        name = f"call-{artifact.sha256[:16]}-{threads}"
+        asked = {"name": name, "artifact": artifact.to_dict(), "threads": threads, "idle": IDLE}
+        self._caller.call("serve", asked)
+        state = self._ready(name)
+        address = f"{self._host}:{state['address'].rpartition(':')[2]}"
+        self._opened.append(_Opened(Caller(self._keys, self._theirs, address, self.name), name))
+        return self._opened[-1]
+
+    def probe(
+        self, wanted: Probe, subject: Subject, baseline: Subject, stream: Stream | None, goal: Goal
+    ) -> tuple[Evidence, ...]:
+        if not wanted.there:
+            return wanted.measure(subject, baseline, stream, goal)
+        for one in (subject, baseline):
+            self._ship(one.artifact)
+        job = {
+            "kind": "probe", "probe": wanted.name, "settings": asdict(wanted), "seed": goal.seed,  # type: ignore[call-overload]
+            "subject": subject.artifact.to_dict(), "baseline": baseline.artifact.to_dict(),
+        }  # fmt: skip
+        found = self._done(job, _sample(subject.artifact, stream))
+        return tuple(replace(Evidence(**one), device=self.name) for one in found)
+
+    def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
+        files = [self._put(content) for content in contents]
+        rounds: list[list[float]] = self._done(
+            {"kind": "turns", "runtime": self._runtime.name, "files": files}
+        )
+        return rounds
+
+    def kernel_seconds(self, kernel: Kernel) -> float | None:
+        files = self._runtime.kernel_files(kernel)
+        return None if files is None else kernel_of_turns(files, self.turns(files.contents))
+
+    def _ready(self, name: str) -> Mapping[str, Any]:
+        """How a served network is, once it is ready."""
+        end = time.monotonic() + LOADING
+        while time.monotonic() < end:
+            state = self._caller.call("part", {"name": name}).head
+            if "address" in state:
+                return state
+            if "error" in state:
+                raise WireError(f"{self.name}: {state['error']}")
+            time.sleep(LOOK)
+        raise WireError(f"{self.name}: {name} was not ready in {LOADING:g} s")
+
+    def _done(self, job: Mapping[str, Any], sample: Sequence[Array] = ()) -> Any:
+        """What came of a job; dropped there where it is not waited for any more."""
+        asked = with_arrays({"job": dict(job)}, sample)
+        name = self._caller.call("job", asked.head, asked.frames).text("job")
+        end = time.monotonic() + JOB
+        try:
+            while time.monotonic() < end:
+                result = self._caller.call("result", {"job": name}).head
+                if result.get("done"):
+                    if "error" in result:
+                        raise WireError(f"{self.name}: {result['error']}")
+                    return result["found"]
+                time.sleep(LOOK)
+        except KeyboardInterrupt:
+            self._caller.call("drop", {"job": name}, patience=2)
+            raise
+        raise WireError(f"{self.name}: a measurement was not done in {JOB:g} s")
+
+    def _ship(self, artifact: Artifact) -> None:
+        """The artifact's file, if it is not there; as its stored form where that lies beside it and is smaller."""
+        wanted = artifact.sha256
+        if wanted in self._there:
+            return
+        stored = artifact.path.with_suffix(".nsk")
+        if self._whole(wanted):
+            pass
+        elif stored.exists() and stored.stat().st_size < artifact.path.stat().st_size:
+            name = self._send(stored, hash_of(stored))
+            self._caller.call("expand", {"stored": name, "sha256": wanted}, patience=LOADING)
+        else:
+            self._send(artifact.path, wanted)
+        self._there.add(wanted)
+
+    def _whole(self, name: str) -> bool:
+        return bool(self._caller.call("have", {"sha256": name}).head["whole"])
+
+    def _send(self, path: Path, name: str) -> str:
+        with path.open("rb") as file:
+            return self._pieces(file.read(), name)
+
+    def _put(self, content: bytes) -> str:
+        name = sha256(content).hexdigest()
+        if name not in self._there:
+            self._pieces(content, name)
+            self._there.add(name)
+        return name
+
+    def _pieces(self, content: bytes, name: str) -> str:
+        """Sends what the device does not have yet, from where it broke off."""
+        told = self._caller.call("have", {"sha256": name}).head
+        view = memoryview(content)
+        while not told["whole"]:
+            at = told["bytes"]
+            if at >= len(content):
+                raise NetsukeError(f"{self.name}: has {at} bytes of a file of {len(content)}")
+            head = {"sha256": name, "size": len(content), "offset": at}
+            told = self._caller.call("put", head, [view[at : at + PIECE]]).head
+        return name
+
+
+class _Opened:
+    """A session on the device. name: under which it is served there."""
+
+    def __init__(self, caller: Caller, name: str) -> None:
+        self._caller, self.name = caller, name
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        asked = with_arrays({}, inputs)
+        return arrays_of(self._caller.call("run", asked.head, asked.frames))
+
+    def close(self) -> None:
+        self._caller.close()
+
+
+def _sample(artifact: Artifact, stream: Stream | None) -> tuple[Array, ...]:
+    """One real sample, where there is one: zeros and made-up values can take other times than data do."""
+    if stream is None:
+        return ()
+    batch = next(stream.batches(1))
+    return tuple(array[:1] for array in feed(batch, artifact, stream.field))

@@ -1,0 +1,98 @@
+"""Sockets that only those with a known key get through to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import zmq
+from zmq.auth.base import Authenticator
+
+from netsuke.wire.keys import Keys
+from netsuke.wire.message import MOST_BYTES
+
+QUEUED = 1000
+"""Messages that wait at a socket for one peer; who sends more than is answered has to wait."""
+BEAT, SILENT, HANDSHAKE = 500, 2000, 5000
+"""Milliseconds between heartbeats, until a silent peer counts as gone, and for a handshake."""
+
+MAIN, PAIRING = "main", "pairing"
+"""Domains: which of a context's doors a connection is at."""
+
+Allowed = Callable[[str, str], bool]
+"""(domain, public key): whether who has this key is let in there."""
+
+
+class Door:
+    """Asks of each connection to a context's sockets whether its key is known (ZAP, RFC 27).
+
+    Register ``door.socket`` with the loop's poller and call ``answer`` when it is readable: no thread, no event loop
+    of another kind. A key that is not known gets no handshake, hence no answer of any kind.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: Allowed) -> None:
+        self._asked = Authenticator(context)
+        self._asked.start()
+        for domain in (MAIN, PAIRING):
+            self._asked.configure_curve_callback(domain, _Callback(allowed))
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        found: zmq.Socket[bytes] = self._asked.zap_socket
+        return found
+
+    def answer(self) -> None:
+        handled = self._asked.handle_zap_message(self.socket.recv_multipart())
+        try:
+            handled.send(None)  # it waits for nothing: the callback is a plain function
+        except StopIteration:
+            return
+        handled.close()
+
+    def close(self) -> None:
+        self._asked.stop()
+
+
+class _Callback:
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        return self._allowed(domain, key.decode("ascii"))
+
+
+def listening(
+    context: zmq.Context[zmq.Socket[bytes]], keys: Keys, address: str, domain: str = MAIN
+) -> tuple[zmq.Socket[bytes], str]:
+    """(a socket that others call, where it listens). address: ``tcp://HOST:PORT``, port 0 for a free one.
+
+    Raises zmq.ZMQError where the address is taken. There must be a Door before.
+    """
+    socket = _made(context, zmq.ROUTER, keys)
+    socket.curve_server = True
+    socket.zap_domain = domain.encode()
+    socket.router_handover = True  # who comes back under its name is the same one
+    socket.router_mandatory = True
+    socket.bind(address.replace(":0", ":*") if address.endswith(":0") else address)
+    return socket, socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+
+def calling(
+    context: zmq.Context[zmq.Socket[bytes]], keys: Keys, theirs: str, address: str
+) -> zmq.Socket[bytes]:
+    """A socket that calls another machine. theirs: its public key; nobody else can answer."""
+    socket = _made(context, zmq.DEALER, keys)
+    socket.curve_serverkey = theirs.encode()
+    socket.reconnect_ivl, socket.reconnect_ivl_max = 20, 1000
+    socket.immediate = True  # nothing is queued for a peer that is not there
+    socket.connect(address)
+    return socket
+
+
+def _made(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Keys) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    socket.linger = 0
+    socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
+    socket.maxmsgsize = MOST_BYTES
+    socket.sndhwm = socket.rcvhwm = QUEUED
+    socket.heartbeat_ivl, socket.heartbeat_timeout, socket.handshake_ivl = BEAT, SILENT, HANDSHAKE
+    return socket

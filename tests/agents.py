@@ -1,0 +1,79 @@
+"""A real agent in a process of its own on loopback, and a machine that was paired with it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from netsuke.links.book import Entry, keys_file, write
+from netsuke.wire.caller import Caller
+from netsuke.wire.keys import Known, own_keys
+
+NAME = "kitchen-pi"
+
+
+@dataclass
+class Running:
+    """An agent's process. port: of its socket. lines: what it has printed so far."""
+
+    process: subprocess.Popen[str]
+    state: Path
+    lines: list[str]
+
+    @property
+    def port(self) -> int:
+        return int(self.lines[0].split(",")[0].rpartition(":")[2])
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def caller(self) -> Caller:
+        """This machine's own calls, with the keys it paired with."""
+        theirs = own_keys(self.state / "keys.toml").public
+        return Caller(own_keys(keys_file()), theirs, self.address, NAME)
+
+    def line(self) -> str:
+        """The next line it prints."""
+        assert self.process.stdout is not None
+        self.lines.append(self.process.stdout.readline())
+        return self.lines[-1]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def started(state: Path, port: int = 0, pair: bool = False) -> Running:
+    told = {"host": "127.0.0.1", "port": port, "state": str(state), "pair": pair}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "netsuke.agent", json.dumps(told)], stdout=subprocess.PIPE, text=True
+    )
+    running = Running(process, state, [])
+    running.line()
+    return running
+
+
+@contextmanager
+def paired(folder: Path) -> Iterator[Running]:
+    """An agent that knows this machine, under the name of ``NAME``."""
+    state = folder / "agent"
+    Known(state / "known").add("home", own_keys(keys_file()).public)
+    running = started(state)
+    write(NAME, Entry(running.address, own_keys(state / "keys.toml").public))
+    try:
+        yield running
+    finally:
+        running.kill()
+
+
+def until(true, seconds: float = 20.0) -> None:
+    """Wait for something that is about to be."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.02)
