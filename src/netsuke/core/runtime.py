@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from netsuke.core.artifact import Artifact
+from netsuke.core.cut import Cut, Part
 from netsuke.core.data import Array
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
@@ -40,6 +41,17 @@ class Runtime(ABC):
         Raises NetsukeError where it is corrupt, or where the runtime runs its own exports only.
         """
         raise NetsukeError(f"{path}: {self.name} runs only what it exported itself")
+
+    def cuts(self, artifact: Artifact) -> tuple[Cut, ...]:
+        """Where an artifact can be cut in parts that run apart, in order; nowhere where this runtime cuts none."""
+        return ()
+
+    def parts(self, artifact: Artifact, cuts: Sequence[Cut], folder: Path) -> tuple[Part, ...]:
+        """The artifact cut at these places, front to back, written as files in a folder.
+
+        Raises NetsukeError where nothing lies between two of them.
+        """
+        raise NetsukeError(f"{artifact.path}: {self.name} does not cut what it exports")
 
     def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
         """CPU seconds of a call of each of some files of this runtime's form, measured here on one thread and

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnxruntime
 
 from netsuke.core.artifact import Artifact, sha256
+from netsuke.core.cut import Cut, Part
 from netsuke.core.data import Array
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
@@ -17,7 +19,7 @@ from netsuke.core.files import beside
 from netsuke.core.kernels import Kernel, KernelFiles
 from netsuke.core.model import Model
 from netsuke.core.runtime import Runtime, Session
-from netsuke.runtimes import _kernels, _widths
+from netsuke.runtimes import _cuts, _kernels, _widths
 from netsuke.runtimes._widths import Widths
 
 if TYPE_CHECKING:
@@ -74,6 +76,20 @@ class OnnxRuntime(Runtime):
         session = _session(path, _options(1))
         inputs = tuple((i.name, _type(path, i), _shape(i.shape)) for i in session.get_inputs())
         return Artifact(path=path, runtime=self.name, sha256=sha256(path), inputs=inputs)
+
+    def cuts(self, artifact: Artifact) -> tuple[Cut, ...]:
+        return _cuts.sliced(artifact.path).cuts([one.name for one in artifact.layers if one.macs])
+
+    def parts(self, artifact: Artifact, cuts: Sequence[Cut], folder: Path) -> tuple[Part, ...]:
+        model, ends = _cuts.sliced(artifact.path), (None, *cuts, None)
+        made = []
+        for number, (before, behind) in enumerate(pairwise(ends), 1):
+            piece, gives, passes = model.piece(before, behind)
+            path = folder / f"{artifact.path.stem}-{number}-of-{len(ends) - 1}.onnx"
+            with beside(path) as draft:
+                draft.write_bytes(piece.SerializeToString())
+            made.append(Part(replace(self.adopt(path), alone=artifact.alone), gives, passes))
+        return tuple(made)
 
     def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
         path = Path("a file to be timed")
