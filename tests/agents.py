@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from netsuke.links.book import Entry, keys_file, write
 from netsuke.wire.caller import Caller
 from netsuke.wire.keys import Known, own_keys
@@ -44,8 +46,13 @@ class Running:
         return self.lines[-1]
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        """Without a word, and until nothing it started is left."""
+        if self.process.poll() is None:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.kill()
+            self.process.wait()
+            _, alive = psutil.wait_procs(children, timeout=5)
+            assert not alive, "what an agent starts ends with it"
 
 
 def started(state: Path, port: int = 0, pair: bool = False) -> Running:
@@ -59,12 +66,12 @@ def started(state: Path, port: int = 0, pair: bool = False) -> Running:
 
 
 @contextmanager
-def paired(folder: Path) -> Iterator[Running]:
-    """An agent that knows this machine, under the name of ``NAME``."""
-    state = folder / "agent"
+def paired(folder: Path, name: str = NAME) -> Iterator[Running]:
+    """An agent that knows this machine, and is known to it by this name."""
+    state = folder / f"agent-{name}"
     Known(state / "known").add("home", own_keys(keys_file()).public)
     running = started(state)
-    write(NAME, Entry(running.address, own_keys(state / "keys.toml").public))
+    write(name, Entry(running.address, own_keys(state / "keys.toml").public))
     try:
         yield running
     finally:

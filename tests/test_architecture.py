@@ -29,6 +29,7 @@ ROWS = (
         "calibrate",
         "fitting",
         "explain",
+        "serving",
     ),
     ("advisor", "report", "store", "agent"),
     ("passes", "runtimes", "links", "probes", "checks", "devices", "families"),

@@ -27,6 +27,8 @@ FACE = {
     "unpack": ["stored", "--out", "--since"],
     "pair": ["name", "address", "code", "--forget"],
     "agent": ["--host", "--port", "--pair", "--state"],
+    "serve": ["what", "--on", "--name", "--objective", "--memory", "--link", "--json"],
+    "unserve": ["name"],
     "list": ["folder", "--json"],
     "devices": ["--json"],
 }  # fmt: skip

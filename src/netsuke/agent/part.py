@@ -18,6 +18,7 @@ import psutil
 import zmq
 
 from netsuke.agent.parent import end_with_parent
+from netsuke.agent.stage import Stage
 from netsuke.core.artifact import Artifact, check_whole
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
@@ -25,13 +26,14 @@ from netsuke.core.quantity import show
 from netsuke.core.registry import named
 from netsuke.core.runtime import Runtime, Session
 from netsuke.wire.keys import Keys, Known, own_keys
-from netsuke.wire.message import Message, arrays_of, with_arrays
+from netsuke.wire.message import Message
+from netsuke.wire.onward import Onward, patience_of
 from netsuke.wire.service import Service
 from netsuke.wire.sockets import Door, listening
 
 LEAVING = 5.0
 """Seconds until an address that is taken counts as taken for good."""
-TICK = 500
+TICK = 100
 """Milliseconds between looks at what else there is to do."""
 
 
@@ -51,26 +53,30 @@ def main(arguments: list[str]) -> int:
 
 
 class _Served:
-    """A session behind a socket."""
+    """A session behind a socket; where it is one part of a network, on to the next."""
 
     def __init__(self, told: Mapping[str, Any]) -> None:
         artifact = Artifact.from_dict(told["artifact"], Path(told["folder"]))
         check_whole(artifact)
-        self._session = _opened(artifact, told["threads"])
+        self._stage = Stage(
+            _opened(artifact, told["threads"]), [i[0] for i in artifact.inputs], told["stage"]
+        )
         self.memory = psutil.Process().memory_info().rss
         if told["memory"] is not None and self.memory > told["memory"]:
             raise NetsukeError(
                 f"{told['name']}: takes {show(self.memory, 'B')} of memory, its limit is {show(told['memory'], 'B')}"
             )
-        self._context = zmq.Context[zmq.Socket[bytes]]()
+        self._context, keys = zmq.Context[zmq.Socket[bytes]](), own_keys(Path(told["keys"]))
         known, guests = Known(Path(told["known"])), frozenset(told["guests"])
         self._door = Door(
             self._context, lambda _, key: key in guests or known.name_of(key) is not None
         )
-        socket, self.address = listening(
-            self._context, own_keys(Path(told["keys"])), told["address"]
-        )
+        socket, self.address = _bound(self._context, keys, told["address"])
         self._service = Service(socket, {"run": self._run})
+        next_one = told["next"]
+        self._onward = (
+            Onward(self._context, keys, next_one, self._service.reply) if next_one else None
+        )
         self._idle, self._asked = told["idle"], time.monotonic()
         self._on = True
 
@@ -78,23 +84,35 @@ class _Served:
         self._on = False
 
     def loop(self) -> None:
-        poller = zmq.Poller()
-        for socket in (self._door.socket, self._service.socket):
+        poller, turns = zmq.Poller(), {self._door.socket: self._door.answer}
+        if self._onward is not None:
+            turns |= {
+                self._onward.socket: self._onward.answered,
+                self._onward.monitor: self._onward.changed,
+            }
+        for socket in turns:
             poller.register(socket, zmq.POLLIN)
+        turns[self._service.socket] = self._service.turn
         while self._on and not self._forgotten():
+            # Where too much is under way nothing is taken: it waits with those who ask.
+            full = self._onward is not None and self._onward.full
+            poller.register(self._service.socket, 0 if full else zmq.POLLIN)
             for socket, _ in poller.poll(TICK):
-                if socket is self._door.socket:
-                    self._door.answer()
-                else:
-                    self._service.turn()
+                turns[socket]()
+            if self._onward is not None:
+                self._onward.turn()
 
     def _forgotten(self) -> bool:
         """Whether nobody has called for as long as it is kept for."""
         return self._idle is not None and time.monotonic() - self._asked > self._idle
 
-    def _run(self, asked: Message) -> Message:
+    def _run(self, asked: Message) -> Message | None:
         self._asked = time.monotonic()
-        return with_arrays({}, self._session.run(arrays_of(asked)))
+        made = self._stage.run(asked)
+        if self._onward is None:
+            return made
+        self._onward.send(self._service.asker, made, patience_of(asked))
+        return None
 
 
 def _bound(

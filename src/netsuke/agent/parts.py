@@ -18,6 +18,7 @@ from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
 from netsuke.core.files import write_json
 from netsuke.core.quantity import show
+from netsuke.wire.keys import check_public
 from netsuke.wire.message import Message, WireError
 from netsuke.wire.service import Handler
 
@@ -25,14 +26,16 @@ FEW_BUFFERS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_AREN
 """What the libraries of a part need not set aside memory for: it computes in onnxruntime's own threads."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST_THREADS = 1024
-GIVEN_UP = 5
-"""Times in a row that a part may die before it has answered for ``STEADY`` seconds."""
-STEADY = 10.0
+STEADY = 2.0
+"""Seconds that a part must have run for its next death to count as its first."""
+PAUSE, LONGEST = 0.1, 10.0
+"""Seconds until a part that died is begun anew: doubled with every death in a row, up to the longest."""
 
 
 @dataclass
 class _Part:
-    """A served network. told: what its process is told. said: what that said when it was ready."""
+    """A served network. told: what its process is told. said: what that said when it was ready. since: when it was
+    begun, or, while there is no process, when it is to be begun anew. died: how often in a row."""
 
     told: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
@@ -59,7 +62,7 @@ class Parts:
         """Called over and over: starts what should run and does not, ends what takes too much."""
         for part in list(self._parts.values()):
             if part.process is None:
-                if not part.said.get("error"):
+                if not part.said.get("error") and time.monotonic() >= part.since:
                     self._start(part)
             elif not part.said:
                 self._listen(part)
@@ -103,15 +106,12 @@ class Parts:
             part.process = None
 
     def _mourn(self, part: _Part) -> None:
-        """It died. Begun anew, unless it dies every time."""
+        """It died: begun anew, later and later where it dies every time."""
         assert part.process is not None
         steady = time.monotonic() - part.since > STEADY
         part.died = 1 if steady else part.died + 1
-        code, part.process, part.said = part.process.returncode, None, {}
-        if part.died >= GIVEN_UP:
-            part.said = {
-                "error": f"its process died {part.died} times in a row, last with code {code}"
-            }
+        part.since = time.monotonic() + min(PAUSE * 2 ** (part.died - 1), LONGEST)
+        part.process, part.said = None, {}
 
     def _weigh(self, part: _Part) -> None:
         limit = part.told["memory"]
@@ -139,7 +139,7 @@ class Parts:
         told: dict[str, Any] = {
             "name": name, "artifact": artifact.to_dict(), "folder": str(artifact.path.parent),
             "threads": asked.whole("threads", MOST_THREADS), "memory": limit, "idle": idle,
-            "address": f"tcp://{self._host}:0", "guests": [],
+            "address": f"tcp://{self._host}:0", **_chained(asked),
             "known": str(self._state.folder / "known"), "keys": str(self._state.folder / "keys.toml"),
         }  # fmt: skip
         if name in self._parts:
@@ -172,9 +172,24 @@ class Parts:
         return Message({"parts": {name: _state(part) for name, part in self._parts.items()}})
 
 
+def _chained(asked: Message) -> dict[str, Any]:
+    """guests: keys that may call besides. stage, next: of a part of a network, what it gives and where it goes on."""
+    guests, stage, onward = (asked.head.get(key) for key in ("guests", "stage", "next"))
+    guests = [check_public(str(key)) for key in guests] if isinstance(guests, list) else []
+    if stage is not None and not (
+        isinstance(stage, dict) and set(stage) == {"of", "gives", "passes"}
+    ):
+        raise WireError("stage: is a table of of, gives and passes")
+    if onward is not None:
+        if not (isinstance(onward, dict) and set(onward) == {"name", "address", "public"}):
+            raise WireError("next: is a table of name, address and public")
+        check_public(str(onward["public"]))
+    return {"guests": guests, "stage": stage, "next": onward}
+
+
 def _state(part: _Part) -> dict[str, Any]:
     """address and memory where it is ready, error where it will not be, neither while it loads."""
-    state = {"sha256": part.told["artifact"]["sha256"], **part.said}
+    state = {"sha256": part.told["artifact"]["sha256"], "died": part.died, **part.said}
     return state | ({"pid": part.process.pid} if part.process else {})
 
 

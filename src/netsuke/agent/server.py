@@ -59,7 +59,13 @@ class Agent:
         shelf = Shelf(state.artifacts)
         self._jobs = Jobs(state.jobs, shelf, state.artifacts)
         self._parts = Parts(state, shelf, place.host)
-        verbs = {"hello": self._hello, **shelf.verbs, **self._jobs.verbs, **self._parts.verbs}
+        verbs = {
+            "hello": self._hello,
+            "echo": _echo,
+            **shelf.verbs,
+            **self._jobs.verbs,
+            **self._parts.verbs,
+        }
         self._service = Service(socket, verbs)
         self._on = True
 
@@ -139,6 +145,10 @@ class Agent:
             # A moment for the answer to leave.
             self._pairing.service.socket.close(linger=1000)
             self._pairing = None
+
+
+def _echo(asked: Message) -> Message:
+    return Message({}, asked.frames)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from netsuke import __version__
 from netsuke.cli.carving import advise, fit, inspect
 from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
-from netsuke.cli.linking import agent, pair
+from netsuke.cli.linking import agent, pair, serve, unserve
 from netsuke.cli.storing import pack, unpack
 from netsuke.cli.studying import study
 from netsuke.core.errors import NetsukeError
@@ -21,7 +21,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (inspect, advise, fit, study, measure, judge, explain, report, pack, unpack, pair, agent)
+VERBS = (
+    inspect,
+    advise,
+    fit,
+    study,
+    measure,
+    judge,
+    explain,
+    report,
+    pack,
+    unpack,
+    pair,
+    agent,
+    serve,
+    unserve,
+)
 for verb in VERBS:
     app.command()(verb)
 app.command("list")(list_runs)

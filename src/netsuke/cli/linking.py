@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from netsuke import store
+from netsuke.cli.options import AsJson, print_json
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import own_folder
 from netsuke.terminal import Terminal
@@ -76,3 +79,60 @@ def _meet(name: str, address: str, code: str) -> None:
     out = Terminal().out
     out.print(device_table([found]))
     out.print(f"  netsuke measure RUN --on {name}, netsuke fit … --device {name}")
+
+
+def serve(
+    what: Annotated[Path, typer.Argument(help="A run's folder, or an .onnx file.")],
+    on: Annotated[str, typer.Option(help="Paired devices, front to back: pi1,pi2,cloud.")],
+    name: Annotated[
+        str | None, typer.Option(help="To call it by [default: the run's name].")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="throughput, or latency.")] = "throughput",
+    memory: Annotated[
+        str | None, typer.Option(help="Most a part's process may take, on each device: 128MB,1GB.")
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(help="Between each two: 10Mbit/20ms,… [default: measured from here]."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Spread a model over paired devices, each with a part of it within its memory, and serve it there."""
+    from netsuke import serving as verb
+    from netsuke.cli.machines import part_table, routes_of
+    from netsuke.core.quantity import parse
+    from netsuke.fitting import runtime_named
+
+    if objective not in ("throughput", "latency"):
+        raise NetsukeError(f"--objective: {objective!r} is neither throughput nor latency")
+    devices = [word.strip() for word in on.split(",")]
+    limits = (
+        tuple(int(parse(word, "bytes", "--memory")) for word in memory.split(",")) if memory else ()
+    )
+    if limits and len(limits) != len(devices):
+        raise NetsukeError(f"--memory: {len(limits)} limits for {len(devices)} devices")
+    how = verb.Spread(
+        name=name or what.stem.lower(), objective=objective, memory=limits,  # type: ignore[arg-type]
+        routes=routes_of(link, len(devices)) if link else None,
+    )  # fmt: skip
+    terminal = Terminal(quiet=as_json)
+    runtime = runtime_named("onnxruntime")
+    artifact = runtime.adopt(what) if what.suffix == ".onnx" else store.open_run(what).artifact
+    found = verb.serve(artifact, runtime, devices, how, terminal)
+    if as_json:
+        print_json(asdict(found))
+        return
+    terminal.out.print(part_table(found))
+    terminal.out.print(f"  netsuke unserve {found.name} ends it")
+
+
+def unserve(
+    name: Annotated[str, typer.Argument(help="What it is served as.")],
+) -> None:
+    """End what netsuke serve began."""
+    from netsuke import serving as verb
+    from netsuke.fitting import runtime_named
+    from netsuke.links.served import serving
+
+    verb.stop(serving(name), runtime_named("onnxruntime"))
+    typer.echo(f"  {name} is served no longer")

@@ -1,5 +1,6 @@
 """What devices look like in a terminal, and the questions for a new one."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,8 +14,10 @@ from netsuke.advisor.readiness import Need
 from netsuke.calibrate import Reading
 from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
-from netsuke.core.quantity import show
+from netsuke.core.partition import Route
+from netsuke.core.quantity import parse, show
 from netsuke.devices.file import FACTS, Fact, checked
+from netsuke.links.served import Serving
 
 UNITS = {
     "memory": "B", "storage": "B", "storage_speed": "B/s", "bandwidth": "B/s", "cache": "B", "cache_bandwidth": "B/s",
@@ -98,6 +101,38 @@ def ceiling_table(most: Iterable[Ceiling], device: Device) -> Table:
         faster = "nothing" if one.faster is None else f"{one.faster:.2f}× faster"
         table.add_row(one.technique, faster, escape(one.reason))
     return table
+
+
+def part_table(found: Serving) -> Table:
+    """A row a part: where it runs, what of the network it is, and what was measured of it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("device", "from", "to", "at"):
+        table.add_column(name, no_wrap=True)
+    for name in ("a call", "memory", "sends on"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for part in found.parts:
+        table.add_row(
+            part["device"], escape(part["from"]), escape(part["to"]), part["address"].removeprefix("tcp://"),
+            show(part["seconds"], "s"), show(part["memory"], "B"), show(part["sends"], "B"),
+        )  # fmt: skip
+    return table
+
+
+def routes_of(text: str, devices: int) -> tuple[Route, ...]:
+    """``10Mbit/20ms,1Gbit``: between each two of some devices. Raises NetsukeError where it is none."""
+    routes = tuple(_route(word.strip()) for word in text.split(","))
+    if len(routes) != devices - 1:
+        raise NetsukeError(f"--link: {len(routes)} between {devices} devices; give {devices - 1}")
+    return routes
+
+
+def _route(text: str) -> Route:
+    rate, _, delay = text.partition("/")
+    found = re.fullmatch(r"([0-9.]+) *([kMG]?)bit(?:/s)?", rate.strip())
+    if found is None or not float(found[1]):
+        raise NetsukeError(f"--link: {text!r} is no rate and delay, such as 10Mbit/20ms")
+    bits = float(found[1]) * {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]]
+    return Route(bandwidth=bits / 8, delay=parse(delay, "seconds", "--link") if delay else 0.0)
 
 
 def need_table(needs: Iterable[Need], when: str) -> Table:

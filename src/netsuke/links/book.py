@@ -56,10 +56,10 @@ def forget(name: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise NetsukeError where it cannot be a device's name."""
+    """Raise NetsukeError where it cannot be the name of a device, or of what is served."""
     if not NAME.fullmatch(name) or name == "local":
         raise NetsukeError(
-            f"{name!r}: a device's name is of small letters, digits, - and _, such as kitchen-pi"
+            f"{name!r}: is no name; use small letters, digits, - and _, such as kitchen-pi"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from netsuke.core.artifact import Artifact
@@ -20,6 +21,7 @@ from netsuke.core.feed import feed
 from netsuke.core.goal import Goal
 from netsuke.core.kernels import Kernel, kernel_of_turns
 from netsuke.core.link import Link
+from netsuke.core.partition import Route
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.runtime import Runtime, Session
 from netsuke.links.book import entry, keys_file
@@ -27,6 +29,8 @@ from netsuke.wire.caller import Caller, UnreachableError
 from netsuke.wire.keys import own_keys
 from netsuke.wire.message import WireError, arrays_of, with_arrays
 
+ECHOES, ECHO = 5, 1 << 18
+"""Echoes that tell how a device is reached, and bytes of the large ones."""
 PIECE = 1 << 20
 """Bytes shipped at a time: what is lost of a file when a link breaks."""
 LOOK = 0.05
@@ -45,7 +49,7 @@ class Remote(Link):
     def __init__(self, name: str, runtime: Runtime) -> None:
         known = entry(name)
         self.name, self._runtime = name, runtime
-        self._keys, self._theirs = own_keys(keys_file()), known.public
+        self._keys, self.public = own_keys(keys_file()), known.public
         self._host = known.address.rpartition(":")[0]
         self._caller = Caller(self._keys, known.public, known.address, name)
         self._there: set[str] = set()
@@ -72,14 +76,41 @@ class Remote(Link):
         title = found.title.replace("this machine", self.name)
         return replace(found, name=self.name, title=title, measured=False)
 
-    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def route(self) -> Route:
+        """How this device is reached from here: by how long echoes of nothing and of some bytes take."""
+        nothing, some = (min(self._echo(size) for _ in range(ECHOES)) for size in (0, ECHO))
+        return Route(bandwidth=2 * ECHO / max(some - nothing, 1e-6), delay=nothing / 2)
+
+    def serve(self, artifact: Artifact, told: Mapping[str, Any]) -> dict[str, Any]:
+        """Have the artifact served there, as it is told. Returns how it is: its address, its memory.
+
+        Raises WireError where it is not ready in time, or takes more than it may.
+        """
         self._ship(artifact)
-        name = f"call-{artifact.sha256[:16]}-{threads}"
-        asked = {"name": name, "artifact": artifact.to_dict(), "threads": threads, "idle": IDLE}
-        self._caller.call("serve", asked)
-        state = self._ready(name)
+        self._caller.call("serve", {**told, "artifact": artifact.to_dict()})
+        state = self._ready(told["name"])
         address = f"{self._host}:{state['address'].rpartition(':')[2]}"
-        self._opened.append(_Opened(Caller(self._keys, self._theirs, address, self.name), name))
+        return {"address": address, "memory": state["memory"], "sha256": artifact.sha256}
+
+    def stop(self, name: str) -> None:
+        """Serve it there no longer."""
+        self._caller.call("stop", {"name": name})
+
+    def open(self, artifact: Artifact, threads: int = 1) -> Session:
+        name = f"call-{artifact.sha256[:16]}-{threads}"
+        address = self.serve(artifact, {"name": name, "threads": threads, "idle": IDLE})["address"]
+        self._opened.append(_Opened(Caller(self._keys, self.public, address, self.name), name))
         return self._opened[-1]
 
     def probe(
@@ -106,6 +137,11 @@ class Remote(Link):
     def kernel_seconds(self, kernel: Kernel) -> float | None:
         files = self._runtime.kernel_files(kernel)
         return None if files is None else kernel_of_turns(files, self.turns(files.contents))
+
+    def _echo(self, size: int) -> float:
+        start = time.perf_counter()
+        self._caller.call("echo", frames=[bytes(size)])
+        return time.perf_counter() - start
 
     def _ready(self, name: str) -> Mapping[str, Any]:
         """How a served network is, once it is ready."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import zmq
 
 from netsuke.core.errors import NetsukeError
 from netsuke.wire.message import Message, WireError, pack, unpack
 
-Handler = Callable[[Message], Message]
-"""Answers one kind of request. A NetsukeError it raises is the answer."""
+Handler = Callable[[Message], Message | None]
+"""Answers one kind of request; None where the answer comes later, by ``reply``. A NetsukeError it raises is the answer."""
 
 REMEMBERED = 256
 """Answers that are kept: who asks again under the same id gets the same one. Those that carry arrays are not:
@@ -21,56 +21,80 @@ running a network twice changes nothing."""
 MOST_ID = 64
 
 
+class Asker(NamedTuple):
+    """To whom an answer goes. peer: the connection. user: whose key it came under. name: the request's id."""
+
+    peer: bytes
+    user: str
+    name: str
+
+
 class Service:
-    """Answers what comes in at a socket. verbs: what can be asked, by name."""
+    """Answers what comes in at a socket. verbs: what can be asked, by name. asker: who asks, while a verb is at it."""
 
     def __init__(self, socket: zmq.Socket[bytes], verbs: Mapping[str, Handler]) -> None:
         self.socket, self._verbs = socket, verbs
         self._answers: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+        self.asker = Asker(b"", "", "")
 
     def turn(self) -> None:
-        """Answer one request that is there."""
+        """Take one request that is there, and answer it unless that comes later."""
         peer, *frames = self.socket.recv_multipart(copy=False)
-        answer = self.answer(str(peer.get("User-Id")), [frame.buffer for frame in frames])
-        self.send(peer.bytes, answer)
+        self.asker = Asker(peer.bytes, str(peer.get("User-Id")), "")
+        answer = self._answer([frame.buffer for frame in frames])
+        if answer is not None:
+            self._send(answer)
 
-    def send(self, peer: bytes, frames: list[Any]) -> None:
+    def reply(self, asker: Asker, answer: Message) -> None:
+        """The answer to a request of before."""
+        self.asker = asker
+        self._send(pack(_labelled(answer, asker.name)))
+
+    def _send(self, frames: list[Any]) -> None:
         """A peer that is gone, or takes nothing, asks again."""
         try:
-            self.socket.send_multipart([peer, *frames], zmq.DONTWAIT, copy=False)
+            self.socket.send_multipart([self.asker.peer, *frames], zmq.DONTWAIT, copy=False)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
 
-    def answer(self, user: str, frames: list[Any]) -> list[Any]:
-        """The frames of the answer: what the verb gives, or an error by name. user: whose key it came under."""
-        name = ""
+    def _answer(self, frames: list[Any]) -> list[Any] | None:
+        """The frames of the answer: what the verb gives, or an error by name."""
         try:
             asked = unpack(frames)
-            name = asked.text("id")[:MOST_ID]
-            known = self._answers.get((user, name))
-            if known is not None:
-                return known
-            given = pack(_labelled(self._done(asked), name))
-            if len(given) == 1:
-                self._remember((user, name), given)
+            self.asker = self.asker._replace(name=asked.text("id")[:MOST_ID])
+            return self._once(asked)
         except NetsukeError as error:
-            given = pack(Message({"id": name, "error": str(error)[:2000]}))
+            return self._failed(str(error)[:2000])
         except OSError as error:
-            given = pack(Message({"id": name, "error": f"{error.strerror or error}"}))
+            return self._failed(error.strerror or str(error))
         except Exception as error:
             # Whatever one caller sends, the others are answered; what was wrong is for the agent's own log.
             traceback.print_exc()
-            given = pack(Message({"id": name, "error": f"cannot be done: {type(error).__name__}"}))
+            return self._failed(f"cannot be done: {type(error).__name__}")
+
+    def _once(self, asked: Message) -> list[Any] | None:
+        key = self.asker.user, self.asker.name
+        if key in self._answers:
+            return self._answers[key]
+        answer = self._done(asked)
+        if answer is None:
+            return None
+        given = pack(_labelled(answer, self.asker.name))
+        if len(given) == 1:
+            self._remember(key, given)
         return given
 
-    def _done(self, asked: Message) -> Message:
+    def _done(self, asked: Message) -> Message | None:
         verb = asked.text("do")
         if verb not in self._verbs:
             raise WireError(
                 f"there is no {verb[:40]!r}; there are: {', '.join(sorted(self._verbs))}"
             )
         return self._verbs[verb](asked)
+
+    def _failed(self, reason: str) -> list[Any]:
+        return pack(Message({"id": self.asker.name, "error": reason}))
 
     def _remember(self, key: tuple[str, str], given: list[Any]) -> None:
         self._answers[key] = given

@@ -1,0 +1,229 @@
+"""A network spread over real agents on loopback: what it gives, and that no request is lost or answered twice."""
+
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from tests.agents import Running, paired
+from tests.conftest import Said
+from tests.models import ResNet
+
+from netsuke.core.artifact import Artifact
+from netsuke.core.errors import NetsukeError
+from netsuke.core.partition import Route
+from netsuke.devices import device
+from netsuke.links.remote import Remote
+from netsuke.links.served import Served, Serving, serving
+from netsuke.nets.capture import capture
+from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.serving import Spread, serve, stop
+from netsuke.wire.message import WireError
+
+NEAR = (Route(bandwidth=1e12), Route(bandwidth=1e12))
+X = np.random.default_rng(0).standard_normal((8, 1, 3, 32, 32)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    torch.manual_seed(0)
+    model = capture(ResNet(2).eval(), (torch.zeros(2, 3, 32, 32),), "resnet")
+    return OnnxRuntime().export(model, device("pi4"), tmp_path_factory.mktemp("made") / "m.onnx")
+
+
+@pytest.fixture(scope="module")
+def expected(artifact: Artifact) -> list[np.ndarray]:
+    session = OnnxRuntime().open(artifact)
+    return [session.run((x,))[0] for x in X]
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[dict[str, Running]]:
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(paired(tmp_path, name)) for name in ("pi1", "pi2")}
+
+
+@pytest.fixture
+def spread(agents: dict[str, Running], artifact: Artifact) -> Serving:
+    return serve(artifact, OnnxRuntime(), list(agents), Spread(name="resnet", routes=NEAR))
+
+
+def parts_of(running: Running) -> list[psutil.Process]:
+    return [
+        p
+        for p in psutil.Process(running.process.pid).children()
+        if "netsuke.agent.part" in p.cmdline()
+    ]
+
+
+def test_two_devices_give_what_one_gives(
+    agents: dict[str, Running], spread: Serving, expected: list[np.ndarray]
+) -> None:
+    assert [part["device"] for part in spread.parts] == ["pi1", "pi2"]
+    assert spread.parts[0]["to"] == spread.parts[1]["from"]
+    first, second = (part["seconds"] for part in spread.parts)
+    assert 0.4 < first / (first + second) < 0.6, "they share the work"
+    assert serving("resnet") == spread
+    with Served(spread) as called:
+        for x, wanted in zip(X, expected, strict=True):
+            assert np.allclose(called.run((x,))[0], wanted, rtol=1e-5, atol=1e-5)
+        many = list(called.map((x,) for x in list(X) * 20))
+    assert len(many) == 160
+    for number, (given,) in enumerate(many):
+        assert np.allclose(given, expected[number % 8], rtol=1e-5, atol=1e-5)
+    stop(spread, OnnxRuntime())
+    assert not any(parts_of(running) for running in agents.values())
+    with pytest.raises(NetsukeError, match="nothing is served under this name"):
+        serving("resnet")
+
+
+def test_parts_that_die_lose_nothing(
+    agents: dict[str, Running], spread: Serving, expected: list[np.ndarray]
+) -> None:
+    over = threading.Event()
+    killed = []
+
+    def killer() -> None:
+        draw = random.Random(0)
+        while not over.is_set():
+            time.sleep(2.5)
+            for part in parts_of(draw.choice(list(agents.values()))):
+                part.kill()
+                killed.append(part.pid)
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    try:
+        with Served(spread) as called:
+            end, answered = time.monotonic() + 12, 0
+            while time.monotonic() < end:
+                for given, wanted in zip(called.map((x,) for x in X), expected, strict=True):
+                    assert np.allclose(given[0], wanted, rtol=1e-5, atol=1e-5)
+                    answered += 1
+    finally:
+        over.set()
+        thread.join()
+    assert len(killed) >= 3
+    assert answered >= 16
+
+
+def test_an_agent_that_dies_and_comes_back_loses_nothing(
+    agents: dict[str, Running], spread: Serving, expected: list[np.ndarray]
+) -> None:
+    from tests.agents import started
+
+    second = agents["pi2"]
+    with Served(spread) as called:
+        given = called.map((x,) for x in X)
+        assert np.allclose(next(given)[0], expected[0], rtol=1e-5, atol=1e-5)
+        second.kill()
+        again = started(second.state, second.port)
+        try:
+            rest = [one for (one,) in given]
+        finally:
+            again.kill()
+    assert all(
+        np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(rest, expected[1:], strict=True)
+    )
+
+
+def test_a_part_that_stays_away_is_named_in_time(
+    agents: dict[str, Running], spread: Serving
+) -> None:
+    agents["pi2"].kill()
+    with Served(spread) as called:
+        start = time.monotonic()
+        with pytest.raises(WireError, match="resnet: pi2: resnet-2-of-2: did not answer in time"):
+            called.run((X[0],), patience=1.5)
+        assert time.monotonic() - start < 6
+
+
+def test_a_tensor_of_another_version_is_refused(spread: Serving) -> None:
+    from dataclasses import replace
+
+    with (
+        Served(replace(spread, of="0" * 64)) as called,
+        pytest.raises(WireError, match="of version 0000"),
+    ):
+        called.run((X[0],))
+    with (
+        Served(replace(spread, inputs=("y",))) as called,
+        pytest.raises(WireError, match="are missing"),
+    ):
+        called.run((X[0],))
+    with Served(spread) as called, pytest.raises(NetsukeError, match="takes 1 inputs, got 2"):
+        called.run((X[0], X[0]))
+    with Served(spread) as called, pytest.raises(WireError, match="cannot run"):
+        called.run((X[0][:, :, :5],))
+
+
+def test_what_fits_no_device_alone_runs_on_two(
+    agents: dict[str, Running], artifact: Artifact, expected: list[np.ndarray]
+) -> None:
+    """Limits below what the whole takes, above what each part does."""
+    from netsuke.serving import segmented
+
+    network = segmented(artifact, OnnxRuntime())
+    whole = network.takes(0, len(network.segments))
+    limit = int(whole - 0.2 * (whole - network.process["idle"]))
+    with pytest.raises(NetsukeError, match=r"2 devices of .* would"):
+        serve(artifact, OnnxRuntime(), ["pi1"], Spread(name="alone", memory=(limit,)))
+    how = Spread(name="both", memory=(int(2 * whole), int(2 * whole)), routes=NEAR)
+    found = serve(artifact, OnnxRuntime(), ["pi1", "pi2"], how)
+    with Served(found) as called:
+        assert np.allclose(called.run((X[0],))[0], expected[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_limit_is_kept_by_the_device_itself(
+    agents: dict[str, Running], artifact: Artifact
+) -> None:
+    with Remote("pi1", OnnxRuntime()) as link, pytest.raises(WireError, match="its limit is 20 MB"):
+        link.serve(artifact, {"name": "x", "threads": 1, "memory": 20_000_000})
+
+
+def test_a_damaged_note_of_what_is_served_is_named(spread: Serving, tmp_path: Path) -> None:
+    from netsuke.links.served import _file
+
+    _file("resnet").write_text('{"name": 3}')
+    with pytest.raises(NetsukeError, match=r"resnet\.json: is damaged"):
+        serving("resnet")
+    shutil.rmtree(_file("resnet").parent)
+
+
+def test_from_the_command_line(
+    agents: dict[str, Running], artifact: Artifact, netsuke: Callable[..., Said]
+) -> None:
+    said = netsuke(
+        "serve", artifact.path, "--on", "pi1,pi2", "--link", "1Gbit/1ms", "--name", "res"
+    )
+    assert said.code == 0, said.err
+    assert [line.split()[0] for line in said.out.splitlines()[1:3]] == ["pi1", "pi2"]
+    assert "netsuke unserve res ends it" in said.out
+    assert len(parts_of(agents["pi1"])) == 1
+    assert netsuke("unserve", "res").code == 0
+    assert not parts_of(agents["pi1"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--link", "1Gbit,1Gbit"), "2 between 2 devices; give 1"),
+        (("--link", "fast"), "no rate and delay, such as 10Mbit/20ms"),
+        (("--link", "1Mbit/soon"), "--link: 'soon' is not a quantity"),
+        (("--memory", "1GB"), "1 limits for 2 devices"),
+        (("--objective", "fun"), "neither throughput nor latency"),
+        (("--name", "../x"), "is no name; use small letters"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    artifact: Artifact, netsuke: Callable[..., Said], options: tuple[str, ...], said: str
+) -> None:
+    given = netsuke("serve", artifact.path, "--on", "pi1,pi2", *options)
+    assert (given.code, said in given.err) == (2, True), given.err
