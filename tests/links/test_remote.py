@@ -88,6 +88,23 @@ def test_a_file_goes_on_where_it_broke_off(agent: Running, link: Remote, monkeyp
     assert not part.exists()
 
 
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path, monkeypatch) -> None:
+    import os
+
+    from netsuke.agent.shelf import Shelf
+    from netsuke.wire.message import Message
+
+    monkeypatch.setattr("netsuke.agent.shelf.KEPT", 2500)
+    contents = [bytes([number]) * 1000 for number in range(5)]
+    names = [sha256(content).hexdigest() for content in contents]
+    shelf = Shelf(tmp_path, lambda: {names[0]})
+    for age, (name, content) in enumerate(zip(names, contents, strict=True)):
+        head = {"sha256": name, "size": 1000, "offset": 0}
+        assert shelf.verbs["put"](Message(head, [content])).head["whole"]
+        os.utime(tmp_path / name, (age, age))
+    assert {path.name for path in tmp_path.iterdir()} == {names[0], *names[2:]}
+
+
 def test_a_file_that_was_changed_is_refused_and_gone(agent: Running, link: Remote) -> None:
     content = b"x" * 1000
     name = sha256(content).hexdigest()

@@ -37,6 +37,16 @@ class Jobs:
         """job: measure something. result: what came of it so far. drop: it is not wanted any more."""
         return {"job": self._job, "result": self._result, "drop": self._drop}
 
+    @property
+    def used(self) -> set[str]:
+        """Files of jobs that are not done."""
+        found: set[str] = set()
+        for folder in self._open():
+            job = json.loads((folder / "job.json").read_text(encoding="utf8"))
+            found |= {job[who]["sha256"] for who in ("subject", "baseline") if who in job}
+            found |= set(job.get("files", ()))
+        return found
+
     def turn(self) -> None:
         """Called over and over: reaps what ended, starts what waits."""
         if self._running is not None:

@@ -58,6 +58,11 @@ class Parts:
         """serve: a network from now on. part: how one is. stop: no longer. parts: how all are."""
         return {"serve": self._serve, "part": self._told, "stop": self._stop, "parts": self._all}
 
+    @property
+    def used(self) -> set[str]:
+        """Files that are served."""
+        return {part.told["artifact"]["sha256"] for part in self._parts.values()}
+
     def turn(self) -> None:
         """Called over and over: starts what should run and does not, ends what takes too much."""
         for part in list(self._parts.values()):

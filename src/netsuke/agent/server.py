@@ -56,7 +56,7 @@ class Agent:
             raise NetsukeError(
                 f"{place.address}: cannot listen there: {error}; choose another --port"
             ) from error
-        shelf = Shelf(state.artifacts)
+        shelf = Shelf(state.artifacts, lambda: self._jobs.used | self._parts.used)
         self._jobs = Jobs(state.jobs, shelf, state.artifacts)
         self._parts = Parts(state, shelf, place.host)
         verbs = {

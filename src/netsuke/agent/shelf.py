@@ -3,9 +3,10 @@ whole and right or not at all."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,17 @@ from netsuke.wire.service import Handler
 
 HASH = re.compile(r"[0-9a-f]{64}")
 LARGEST = 1 << 40
+KEPT = 1e9
+"""Bytes of shipped files that are kept besides those in use."""
 SPARE = 16e6
 """Bytes of the disk that shipped files leave free."""
 
 
 class Shelf:
-    """The files under a folder."""
+    """The files under a folder. used: which of them are in use."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, used: Callable[[], set[str]]) -> None:
+        self._folder, self._used = folder, used
 
     @property
     def verbs(self) -> Mapping[str, Handler]:
@@ -53,6 +56,7 @@ class Shelf:
     def _have(self, asked: Message) -> Message:
         path = self._path(asked.head.get("sha256"))
         if path.exists():
+            os.utime(path)
             return Message({"bytes": path.stat().st_size, "whole": True})
         part = path.with_suffix(".part")
         return Message({"bytes": part.stat().st_size if part.exists() else 0, "whole": False})
@@ -83,6 +87,7 @@ class Shelf:
             )
         part.chmod(0o600)
         part.replace(path)
+        self._tidy({path.name, *self._used()})
         return Message({"bytes": path.stat().st_size, "whole": True})
 
     def _expand(self, asked: Message) -> Message:
@@ -99,6 +104,19 @@ class Shelf:
             draft.replace(target)
             stored.unlink()
         return Message({"bytes": target.stat().st_size, "whole": True})
+
+    def _tidy(self, used: set[str]) -> None:
+        """Drop what was not used for longest, down to what is kept."""
+        idle = sorted(
+            (p for p in self._folder.iterdir() if p.name not in used),
+            key=lambda p: p.stat().st_mtime,
+        )
+        total = sum(path.stat().st_size for path in idle)
+        for path in idle:
+            if total <= KEPT:
+                return
+            total -= path.stat().st_size
+            path.unlink()
 
     def _check_room(self, more: int) -> None:
         free = shutil.disk_usage(self._folder).free
