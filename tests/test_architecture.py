@@ -31,7 +31,7 @@ ROWS = (
         "explain",
         "serving",
     ),
-    ("advisor", "report", "store", "agent"),
+    ("advisor", "report", "store", "agent", "gateway"),
     ("passes", "runtimes", "links", "probes", "checks", "devices", "families"),
     ("nets",),
     ("packer", "wire"),

@@ -29,6 +29,7 @@ FACE = {
     "agent": ["--host", "--port", "--pair", "--state"],
     "serve": ["what", "--on", "--name", "--objective", "--memory", "--link", "--json"],
     "unserve": ["name"],
+    "gateway": ["names", "--host", "--port"],
     "list": ["folder", "--json"],
     "devices": ["--json"],
 }  # fmt: skip

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from netsuke.core.artifact import Artifact
-from netsuke.core.cut import Cut, Part
+from netsuke.core.cut import Cut, Part, Tensor
+from netsuke.core.data import Array
 from netsuke.core.feed import example
 from netsuke.core.observer import Observer
 from netsuke.core.partition import Objective, Plan, Route, Row, Seat, best
@@ -42,21 +43,25 @@ class Spread:
 
 @dataclass(frozen=True)
 class Network:
-    """What is spread. cuts: the places between its segments. segments: their files' contents, front to back. process:
-    resident bytes of one that runs it whole, "idle" before and "peak" at most."""
+    """What is spread. cuts: the places between its segments. segments: their files' contents, front to back. answer: to
+    one made-up sample. process: resident bytes of one that runs it whole, "idle" before and "peak" at most."""
 
     artifact: Artifact
     runtime: Runtime
     cuts: tuple[Cut, ...]
     segments: tuple[bytes, ...]
+    answer: tuple[Array, ...]
     process: dict[str, int]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return tuple(Tensor(*told) for told in self.artifact.inputs)
 
     @property
     def crossing(self) -> tuple[float, ...]:
         """Bytes of one sample's input, at each cut, and of its output."""
-        outputs = self.runtime.open(self.artifact).run(example(self.artifact))
-        given = sum(array.nbytes for array in example(self.artifact))
-        return (given, *(float(cut.size) for cut in self.cuts), sum(a.nbytes for a in outputs))
+        ends = (sum(t.size for t in self.inputs), sum(a.nbytes for a in self.answer))
+        return (float(ends[0]), *(float(cut.size) for cut in self.cuts), float(ends[1]))
 
     def takes(self, start: int, end: int) -> float:
         """Resident bytes of a process that runs these segments: of what the whole takes, their share by their size."""
@@ -84,7 +89,7 @@ def serve(
         plan = best(row, how.objective)
         inner = [network.cuts[share.start - 1] for share in plan.shares[1:]]
         parts = runtime.parts(artifact, inner, Path(folder))
-        found = _started(artifact, parts, [links[share.seat] for share in plan.shares], how, plan)
+        found = _started(network, parts, [links[share.seat] for share in plan.shares], how, plan)
     found = replace(found, parts=_told(network, row, plan, found.parts))
     found.write()
     return found
@@ -96,7 +101,8 @@ def segmented(artifact: Artifact, runtime: Runtime) -> Network:
     with tempfile.TemporaryDirectory() as folder:
         parts = runtime.parts(artifact, cuts, Path(folder))
         segments = tuple(part.artifact.path.read_bytes() for part in parts)
-    return Network(artifact, runtime, cuts, segments, fresh(artifact))
+    answer = runtime.open(artifact).run(example(artifact))
+    return Network(artifact, runtime, cuts, segments, answer, fresh(artifact))
 
 
 def measured(network: Network, links: Sequence[Remote], how: Spread, watch: Observer) -> Row:
@@ -120,17 +126,23 @@ def _seconds(network: Network, link: Remote) -> tuple[float, ...]:
 
 
 def _started(
-    artifact: Artifact, parts: Sequence[Part], links: Sequence[Remote], how: Spread, plan: Plan
+    network: Network, parts: Sequence[Part], links: Sequence[Remote], how: Spread, plan: Plan
 ) -> Serving:
     """The parts served from the last to the first, each told where it goes on."""
-    onward: dict[str, str] | None = None
+    of, onward = network.artifact.sha256, dict[str, str]()
     states: list[dict[str, Any]] = []
     for place in reversed(range(len(parts))):
         part, link = parts[place], links[place]
-        stage = {"of": artifact.sha256, "gives": list(part.gives), "passes": list(part.passes)}
+        stage = {"of": of, "gives": list(part.gives), "passes": list(part.passes)}
         guests = [links[place - 1].public] if place else []
         name = f"{how.name}-{place + 1}-of-{len(parts)}"
-        told = {"name": name, "stage": stage, "next": onward, "guests": guests, "threads": 1}
+        told = {
+            "name": name,
+            "stage": stage,
+            "next": onward or None,
+            "guests": guests,
+            "threads": 1,
+        }
         limit = how.limit(plan.shares[place].seat)
         state = link.serve(part.artifact, {**told, "memory": limit})
         states.insert(0, {"part": name, **state})
@@ -139,11 +151,11 @@ def _started(
             "address": state["address"],
             "public": link.public,
         }
-    assert onward is not None
-    session = parts[-1]
+    named = zip(parts[-1].leaves, network.answer, strict=True)
     return Serving(
-        name=how.name, of=artifact.sha256, inputs=tuple(name for name, _, _ in artifact.inputs),
-        outputs=tuple(session.gives), address=onward["address"], public=onward["public"], parts=tuple(states),
+        name=how.name, of=of, inputs=network.inputs,
+        outputs=tuple(Tensor(name, a.dtype.name, a.shape[1:]) for name, a in named),
+        address=onward["address"], public=onward["public"], parts=tuple(states),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from netsuke import __version__
 from netsuke.cli.carving import advise, fit, inspect
 from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
-from netsuke.cli.linking import agent, pair, serve, unserve
+from netsuke.cli.linking import agent, gateway, pair, serve, unserve
 from netsuke.cli.storing import pack, unpack
 from netsuke.cli.studying import study
 from netsuke.core.errors import NetsukeError
@@ -36,6 +36,7 @@ VERBS = (
     agent,
     serve,
     unserve,
+    gateway,
 )
 for verb in VERBS:
     app.command()(verb)

@@ -136,3 +136,26 @@ def unserve(
 
     verb.stop(serving(name), runtime_named("onnxruntime"))
     typer.echo(f"  {name} is served no longer")
+
+
+def gateway(
+    names: Annotated[list[str], typer.Argument(help="What is served, by name.")],
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port.")] = 8000,
+) -> None:
+    """Answer HTTP calls (Open Inference Protocol, KServe v2) for what netsuke serve spread over devices."""
+    import uvicorn
+
+    from netsuke.gateway.app import app, token_of
+    from netsuke.links.served import serving
+
+    served = {name: serving(name) for name in names}
+    path = own_folder("state") / "gateway.token"
+    out = Terminal().out
+    made = app(served, token_of(path))
+    out.print(
+        f"  http://{host}:{port}/v2/models/{names[0]}   the token is in {path}", soft_wrap=True
+    )
+    uvicorn.run(made, host=host, port=port, log_level="warning")

@@ -42,8 +42,14 @@ class Cut:
 @dataclass(frozen=True)
 class Part:
     """What lies between two cuts. artifact: of this part alone; its inputs are those of the tensors before it that it
-    reads. gives: the names of its outputs. passes: tensors that it leaves as they are, for later parts."""
+    reads. gives: the names of its outputs. leaves: of all that crosses behind it, in order: what it gives, and what it
+    passes on as it came."""
 
     artifact: Artifact
     gives: tuple[str, ...]
-    passes: tuple[str, ...] = ()
+    leaves: tuple[str, ...]
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """Tensors that it leaves as they are, for later parts."""
+        return tuple(name for name in self.leaves if name not in self.gives)

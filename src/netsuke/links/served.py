@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from netsuke.core.cut import Tensor
 from netsuke.core.data import Array
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import own_folder, write_json
@@ -21,20 +23,21 @@ from netsuke.wire.message import Message, WireError, arrays_of, with_arrays
 from netsuke.wire.onward import PATIENCE, Onward
 from netsuke.wire.service import Asker
 
+ENDS = ("inputs", "outputs")
 TICK = 100
 """Milliseconds between looks at what took too long."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What is served, and where it is called. of: the SHA-256 of the whole network's file. inputs, outputs: names of its
-    tensors in order. address, public: of the first part. parts: of each its "device", what it is called there
+    """What is served, and where it is called. of: the SHA-256 of the whole network's file. inputs, outputs: its tensors
+    in order. address, public: of the first part. parts: of each its "device", what it is called there
     ("part"), and what was planned of it."""
 
     name: str
     of: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     address: str
     public: str
     parts: tuple[Mapping[str, Any], ...]
@@ -51,8 +54,11 @@ def serving(name: str) -> Serving:
     check_name(name)
     try:
         told = json.loads(_file(name).read_text(encoding="utf8"))
-        lists = {key: tuple(told[key]) for key in ("inputs", "outputs", "parts")}
-        return Serving(**{**told, **lists})
+        ends = {
+            key: tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in told[key])
+            for key in ENDS
+        }
+        return Serving(**{**told, **ends, "parts": tuple(told["parts"])})
     except FileNotFoundError as error:
         raise NetsukeError(
             f"{name}: nothing is served under this name; netsuke serve RUN --on DEVICES"
@@ -99,50 +105,64 @@ class Served:
 
     def run(self, inputs: Sequence[Array], patience: float = PATIENCE) -> tuple[Array, ...]:
         """One call: arrays in the network's order, samples first; outputs likewise."""
-        return self._taken(self._sent(inputs, patience))
+        return self._awaited(self.send(inputs, patience))
 
     def map(
         self, many: Iterable[Sequence[Array]], patience: float = PATIENCE
     ) -> Iterator[tuple[Array, ...]]:
         """Many calls, several of them under way at a time; their answers in order."""
-        under_way: list[str] = []
+        under_way: deque[str] = deque()
         for inputs in many:
-            while self._onward.full:
-                self._turn()
-            under_way.append(self._sent(inputs, patience))
-            while under_way and under_way[0] in self._answers:
-                yield self._taken(under_way.pop(0))
+            while self.full:
+                self.turn()
+            under_way.append(self.send(inputs, patience))
+            while under_way and self.answered(under_way[0]):
+                yield self.take(under_way.popleft())
         for name in under_way:
-            yield self._taken(name)
+            yield self._awaited(name)
 
-    def _sent(self, inputs: Sequence[Array], patience: float) -> str:
-        if len(inputs) != len(self._what.inputs):
-            raise NetsukeError(
-                f"{self._what.name}: takes {len(self._what.inputs)} inputs, got {len(inputs)}"
-            )
-        name = uuid.uuid4().hex
-        message = with_arrays({"of": self._what.of, "names": list(self._what.inputs)}, inputs)
+    @property
+    def full(self) -> bool:
+        """Whether as many calls are under way as may be."""
+        return self._onward.full
+
+    def send(self, inputs: Sequence[Array], patience: float) -> str:
+        """Begin a call; returns the name to take its answer by. Raises NetsukeError for inputs that do not fit."""
+        name, what = uuid.uuid4().hex, self._what
+        if len(inputs) != len(what.inputs):
+            raise NetsukeError(f"{what.name}: takes {len(what.inputs)} inputs, got {len(inputs)}")
+        names = [tensor.name for tensor in what.inputs]
+        message = with_arrays({"of": what.of, "names": names}, inputs)
         self._onward.send(Asker(b"", "", name), message, patience)
         return name
 
-    def _taken(self, name: str) -> tuple[Array, ...]:
-        while name not in self._answers:
-            self._turn()
-        answer = self._answers.pop(name)
-        if "error" in answer.head:
-            raise WireError(f"{self._what.name}: {answer.head['error']}")
-        held = dict(
-            zip(answer.head.get("names", self._what.outputs), arrays_of(answer), strict=True)
-        )
-        return tuple(held[output] for output in self._what.outputs)
+    def answered(self, name: str) -> bool:
+        return name in self._answers
 
-    def _turn(self) -> None:
+    def take(self, name: str) -> tuple[Array, ...]:
+        """The answer that has come. Raises WireError for what went wrong, by the part it went wrong in."""
+        answer, what = self._answers.pop(name), self._what
+        if "error" in answer.head:
+            raise WireError(f"{what.name}: {answer.head['error']}")
+        names = [tensor.name for tensor in what.outputs]
+        held = dict(zip(answer.head.get("names", names), arrays_of(answer), strict=True))
+        return tuple(held[output] for output in names)
+
+    def turn(self, bell: zmq.Socket[bytes] | None = None) -> None:
+        """Take what has come, or wait a moment for it, or for a bell of one's own to ring."""
+        if bell is not None and bell not in self._poller:
+            self._poller.register(bell, zmq.POLLIN)
         for socket, _ in self._poller.poll(TICK):
             if socket is self._onward.socket:
                 self._onward.answered()
-            else:
+            elif socket is self._onward.monitor:
                 self._onward.changed()
         self._onward.turn()
+
+    def _awaited(self, name: str) -> tuple[Array, ...]:
+        while not self.answered(name):
+            self.turn()
+        return self.take(name)
 
     def _keep(self, asker: Asker, answer: Message) -> None:
         self._answers[asker.name] = answer

@@ -78,7 +78,7 @@ class Sliced:
     def piece(
         self, before: Cut | None, behind: Cut | None
     ) -> tuple[Any, tuple[str, ...], tuple[str, ...]]:
-        """(the model between two cuts, what it gives, what it leaves as it is)."""
+        """(the model between two cuts, what it gives, all that crosses behind it)."""
         from onnx.utils import Extractor
 
         graph = self.model.graph
@@ -89,7 +89,7 @@ class Sliced:
         if not gives or not reads:
             raise NetsukeError(f"{self.path.name}: nothing lies between these cuts")
         made = Extractor(self.model).extract_model(reads, list(gives))
-        return made, gives, tuple(name for name in wanted if name in given)
+        return made, gives, wanted
 
     def _crossings(self) -> Iterable[tuple[str, ...]]:
         """Behind each node in order, the values that are needed later, codings taken off them."""

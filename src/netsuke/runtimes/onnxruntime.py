@@ -84,11 +84,11 @@ class OnnxRuntime(Runtime):
         model, ends = _cuts.sliced(artifact.path), (None, *cuts, None)
         made = []
         for number, (before, behind) in enumerate(pairwise(ends), 1):
-            piece, gives, passes = model.piece(before, behind)
+            piece, gives, leaves = model.piece(before, behind)
             path = folder / f"{artifact.path.stem}-{number}-of-{len(ends) - 1}.onnx"
             with beside(path) as draft:
                 draft.write_bytes(piece.SerializeToString())
-            made.append(Part(replace(self.adopt(path), alone=artifact.alone), gives, passes))
+            made.append(Part(replace(self.adopt(path), alone=artifact.alone), gives, leaves))
         return tuple(made)
 
     def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
