@@ -168,7 +168,7 @@ def test_what_fits_no_device_alone_runs_on_two(
     agents: dict[str, Running], artifact: Artifact, expected: list[np.ndarray]
 ) -> None:
     """Limits below what the whole takes, above what each part does."""
-    from netsuke.serving import segmented
+    from netsuke.serving.network import segmented
 
     network = segmented(artifact, OnnxRuntime())
     whole = network.takes(0, len(network.segments))

@@ -82,7 +82,7 @@ def test_a_file_goes_on_where_it_broke_off(agent: Running, link: Remote, monkeyp
     monkeypatch.setattr(
         link._caller, "call", lambda verb, *rest, **k: sent.append(verb) or call(verb, *rest, **k)
     )
-    link._put(content)
+    link.put(content)
     assert sent == ["have", "put", "put", "put", "put"]
     assert part.with_suffix("").read_bytes() == content
     assert not part.exists()
@@ -110,9 +110,9 @@ def test_a_file_that_was_changed_is_refused_and_gone(agent: Running, link: Remot
     name = sha256(content).hexdigest()
     (agent.state / "artifacts" / f"{name}.part").write_bytes(b"y" * 500)
     with pytest.raises(WireError, match="changed on its way"):
-        link._put(content)
+        link.put(content)
     assert not list((agent.state / "artifacts").iterdir())
-    link._put(content)
+    link.put(content)
 
 
 def test_a_stored_model_is_shipped_as_such_and_is_the_same_there(

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import zmq
 from netsuke.agent.parent import end_with_parent
 from netsuke.agent.stage import Stage
 from netsuke.core.artifact import Artifact, check_whole
+from netsuke.core.cut import Head
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
 from netsuke.core.quantity import show
@@ -58,9 +60,7 @@ class _Served:
     def __init__(self, told: Mapping[str, Any]) -> None:
         artifact = Artifact.from_dict(told["artifact"], Path(told["folder"]))
         check_whole(artifact)
-        self._stage = Stage(
-            _opened(artifact, told["threads"]), [i[0] for i in artifact.inputs], told["stage"]
-        )
+        self._stage = _stage(artifact, told)
         self.memory = psutil.Process().memory_info().rss
         if told["memory"] is not None and self.memory > told["memory"]:
             raise NetsukeError(
@@ -111,8 +111,24 @@ class _Served:
         made = self._stage.run(asked)
         if self._onward is None:
             return made
-        self._onward.send(self._service.asker, made, patience_of(asked))
-        return None
+        early = self._stage.early(made)
+        if early is None:
+            rescue = partial(self._stage.alone, asked) if self._stage.whole else None
+            self._onward.send(self._service.asker, made, patience_of(asked), rescue)
+        return early
+
+
+def _stage(artifact: Artifact, told: Mapping[str, Any]) -> Stage:
+    folder, threads = Path(told["folder"]), told["threads"]
+    head, whole = None, None
+    if told["head"] is not None:
+        head = Head.load(folder / told["head"])
+    if told["fallback"] is not None:
+        fallback = Artifact.from_dict(told["fallback"], folder)
+        check_whole(fallback)
+        whole = _opened(fallback, threads)
+    reads = [name for name, _, _ in artifact.inputs]
+    return Stage(_opened(artifact, threads), reads, told["stage"], head, whole)
 
 
 def _bound(

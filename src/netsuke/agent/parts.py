@@ -61,7 +61,11 @@ class Parts:
     @property
     def used(self) -> set[str]:
         """Files that are served."""
-        return {part.told["artifact"]["sha256"] for part in self._parts.values()}
+        told = [part.told for part in self._parts.values()]
+        whole = [
+            one[what]["sha256"] for one in told for what in ("artifact", "fallback") if one[what]
+        ]
+        return {*whole, *(one["head"] for one in told if one["head"])}
 
     def turn(self) -> None:
         """Called over and over: starts what should run and does not, ends what takes too much."""
@@ -144,7 +148,7 @@ class Parts:
         told: dict[str, Any] = {
             "name": name, "artifact": artifact.to_dict(), "folder": str(artifact.path.parent),
             "threads": asked.whole("threads", MOST_THREADS), "memory": limit, "idle": idle,
-            "address": f"tcp://{self._host}:0", **_chained(asked),
+            "address": f"tcp://{self._host}:0", **_chained(asked), **self._beside(asked),
             "known": str(self._state.folder / "known"), "keys": str(self._state.folder / "keys.toml"),
         }  # fmt: skip
         if name in self._parts:
@@ -152,6 +156,14 @@ class Parts:
         self._parts[name] = _Part(told)
         self._keep(self._parts[name], told)
         return Message({"part": name})
+
+    def _beside(self, asked: Message) -> dict[str, Any]:
+        """head: an output layer that answers what it is sure of. fallback: a whole network for when the next part is
+        gone. Both were shipped."""
+        head, fallback = asked.head.get("head"), asked.head.get("fallback")
+        if fallback is not None:
+            fallback = self._shelf.artifact(asked.table("fallback")).to_dict()
+        return {"head": None if head is None else self._shelf.file(head).name, "fallback": fallback}
 
     def _keep(self, part: _Part, told: dict[str, Any]) -> None:
         part.told = told

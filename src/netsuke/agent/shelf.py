@@ -42,10 +42,15 @@ class Shelf:
             found = Artifact.from_dict(told, self._folder)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise WireError(f"not an artifact's description: {error!r}"[:300]) from error
-        path = self._path(found.sha256)
-        if not path.exists():
-            raise WireError(f"{found.sha256}: was not shipped; put it first")
+        path = self.file(found.sha256)
         return Artifact.from_dict({**told, "path": path.name}, self._folder)
+
+    def file(self, name: Any) -> Path:
+        """A file that was shipped. Raises WireError where it is not here."""
+        path = self._path(name)
+        if not path.exists():
+            raise WireError(f"{name}: was not shipped; put it first")
+        return path
 
     def _path(self, name: Any) -> Path:
         """What is not a hash could be a path to anywhere."""

@@ -103,6 +103,11 @@ class Remote(Link):
         address = f"{self._host}:{state['address'].rpartition(':')[2]}"
         return {"address": address, "memory": state["memory"], "sha256": artifact.sha256}
 
+    def ship(self, artifact: Artifact) -> dict[str, Any]:
+        """Have an artifact there; its description, for what it is served beside."""
+        self._ship(artifact)
+        return artifact.to_dict()
+
     def stop(self, name: str) -> None:
         """Serve it there no longer."""
         self._caller.call("stop", {"name": name})
@@ -128,7 +133,7 @@ class Remote(Link):
         return tuple(replace(Evidence(**one), device=self.name) for one in found)
 
     def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
-        files = [self._put(content) for content in contents]
+        files = [self.put(content) for content in contents]
         rounds: list[list[float]] = self._done(
             {"kind": "turns", "runtime": self._runtime.name, "files": files}
         )
@@ -195,7 +200,8 @@ class Remote(Link):
         with path.open("rb") as file:
             return self._pieces(file.read(), name)
 
-    def _put(self, content: bytes) -> str:
+    def put(self, content: bytes) -> str:
+        """Have a file's content there; what it is called by."""
         name = sha256(content).hexdigest()
         if name not in self._there:
             self._pieces(content, name)

@@ -71,6 +71,13 @@ def _file(name: str) -> Path:
     return own_folder("state") / "serving" / f"{name}.json"
 
 
+class Answer(tuple[Array, ...]):
+    """The outputs of a call. how: "" by all parts, "exit" by the first device itself for it was sure, "offline" by the
+    first device itself for the next one was gone."""
+
+    how: str = ""
+
+
 class Served:
     """Calls what is served. Raises NetsukeError from every call for what went wrong, by the part it went wrong in."""
 
@@ -103,13 +110,11 @@ class Served:
     def close(self) -> None:
         self._context.destroy(linger=0)
 
-    def run(self, inputs: Sequence[Array], patience: float = PATIENCE) -> tuple[Array, ...]:
+    def run(self, inputs: Sequence[Array], patience: float = PATIENCE) -> Answer:
         """One call: arrays in the network's order, samples first; outputs likewise."""
         return self._awaited(self.send(inputs, patience))
 
-    def map(
-        self, many: Iterable[Sequence[Array]], patience: float = PATIENCE
-    ) -> Iterator[tuple[Array, ...]]:
+    def map(self, many: Iterable[Sequence[Array]], patience: float = PATIENCE) -> Iterator[Answer]:
         """Many calls, several of them under way at a time; their answers in order."""
         under_way: deque[str] = deque()
         for inputs in many:
@@ -139,14 +144,16 @@ class Served:
     def answered(self, name: str) -> bool:
         return name in self._answers
 
-    def take(self, name: str) -> tuple[Array, ...]:
+    def take(self, name: str) -> Answer:
         """The answer that has come. Raises WireError for what went wrong, by the part it went wrong in."""
         answer, what = self._answers.pop(name), self._what
         if "error" in answer.head:
             raise WireError(f"{what.name}: {answer.head['error']}")
         names = [tensor.name for tensor in what.outputs]
         held = dict(zip(answer.head.get("names", names), arrays_of(answer), strict=True))
-        return tuple(held[output] for output in names)
+        found = Answer(held[output] for output in names)
+        found.how = str(answer.head.get("how", ""))
+        return found
 
     def turn(self, bell: zmq.Socket[bytes] | None = None) -> None:
         """Take what has come, or wait a moment for it, or for a bell of one's own to ring."""
@@ -159,7 +166,7 @@ class Served:
                 self._onward.changed()
         self._onward.turn()
 
-    def _awaited(self, name: str) -> tuple[Array, ...]:
+    def _awaited(self, name: str) -> Answer:
         while not self.answered(name):
             self.turn()
         return self.take(name)

@@ -24,16 +24,22 @@ PATIENCE = 30.0
 LEFT = 0.8
 """Share of a request's time that is left for the parts behind: the last one that waits in vain is the one to say so."""
 
+GRACE = 1.0
+"""Seconds that the next part may be gone before what can be answered without it is."""
+
 Reply = Callable[[Asker, Message], None]
+Rescue = Callable[[], Message]
 
 
 @dataclass
 class _Pending:
-    """A request under way. sent: whether it left on the connection there is now."""
+    """A request under way. rescue: an answer without the next part, where there is one. sent: whether it left on the
+    connection there is now."""
 
     asker: Asker
     frames: list[Any]
     until: float
+    rescue: Rescue | None = None
     sent: bool = False
 
 
@@ -53,20 +59,24 @@ class Onward:
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
         self._pending: dict[str, _Pending] = {}
-        self._there = False
+        self._there, self._gone = False, time.monotonic()
 
     @property
     def full(self) -> bool:
         return len(self._pending) >= WINDOW
 
-    def send(self, asker: Asker, message: Message, patience: float) -> None:
-        """A request; who asks again under the same id is answered at the place asked from last."""
+    def send(
+        self, asker: Asker, message: Message, patience: float, rescue: Rescue | None = None
+    ) -> None:
+        """A request; who asks again under the same id is answered at the place asked from last. rescue: what answers it
+        where the next part is gone."""
         known = self._pending.get(asker.name)
         if known is not None:
             known.asker = asker
             return
         head = {**message.head, "id": asker.name, "do": "run", "left": LEFT * patience}
-        pending = _Pending(asker, pack(Message(head, message.frames)), time.monotonic() + patience)
+        frames = pack(Message(head, message.frames))
+        pending = _Pending(asker, frames, time.monotonic() + patience, rescue)
         self._pending[asker.name] = pending
         self._leave(pending)
 
@@ -81,6 +91,8 @@ class Onward:
     def changed(self) -> None:
         """Take news of the connection: when it is there anew, what was on its way goes again."""
         event = recv_monitor_message(self.monitor)["event"]
+        if self._there and event == zmq.EVENT_DISCONNECTED:
+            self._gone = time.monotonic()
         self._there = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         for pending in self._pending.values():
             pending.sent = False
@@ -89,8 +101,12 @@ class Onward:
     def turn(self) -> None:
         """Called over and over: sends what could not leave, gives up what took too long."""
         now = time.monotonic()
+        alone = not self._there and now - self._gone > GRACE
         for name, pending in list(self._pending.items()):
-            if now > pending.until:
+            if pending.rescue is not None and (alone or now > pending.until):
+                del self._pending[name]
+                self._reply(pending.asker, pending.rescue())
+            elif now > pending.until:
                 del self._pending[name]
                 self._reply(
                     pending.asker, Message({"error": f"{self.name}: did not answer in time"})

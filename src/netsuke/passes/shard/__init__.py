@@ -1,0 +1,1 @@
+"""Networks spread over devices: places to cut made cheap to cross."""

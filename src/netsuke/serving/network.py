@@ -1,0 +1,115 @@
+"""What is spread over devices: a network with every place where it can be cut, timed on each of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from netsuke.core.artifact import Artifact
+from netsuke.core.cut import Cut, Tensor
+from netsuke.core.data import Array, Stream
+from netsuke.core.feed import example
+from netsuke.core.observer import Observer
+from netsuke.core.partition import Objective, Route, Row, Seat
+from netsuke.core.runtime import Runtime
+from netsuke.links.book import check_name
+from netsuke.links.remote import Remote
+from netsuke.probes.memory import fresh
+
+LAST = Route(bandwidth=float("inf"))
+"""What lies behind the last device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How a network is to be spread. objective: many answers a second, or each soon. memory: the most bytes its process
+    may take on each device, None for any. routes: between each device and the next; None measures them from here.
+    offline: whether the first device also holds the whole network, and answers with it while the next one is gone.
+    exits: how an answer may come early; None where none may."""
+
+    name: str
+    objective: Objective = "throughput"
+    memory: tuple[int | None, ...] = ()
+    routes: tuple[Route, ...] | None = None
+    offline: bool = False
+    exits: Exits | None = None
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+
+    def limit(self, seat: int) -> int | None:
+        return self.memory[seat] if seat < len(self.memory) else None
+
+
+@dataclass(frozen=True)
+class Exits:
+    """When the first device answers by itself: where its own output layer, fitted on ``fit`` (no labels), is sure enough
+    that at most ``lost`` of the answers on ``judge`` (labelled) become wrong."""
+
+    fit: Stream
+    judge: Stream
+    lost: float
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is spread. cuts: the places between its segments. segments: their files' contents, front to back. answer: to
+    one made-up sample. process: resident bytes of one that runs it whole, "idle" before and "peak" at most."""
+
+    artifact: Artifact
+    runtime: Runtime
+    cuts: tuple[Cut, ...]
+    segments: tuple[bytes, ...]
+    answer: tuple[Array, ...]
+    process: dict[str, int]
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        return tuple(Tensor(*told) for told in self.artifact.inputs)
+
+    @property
+    def crossing(self) -> tuple[float, ...]:
+        """Bytes of one sample's input, at each cut, and of its output."""
+        ends = (sum(t.size for t in self.inputs), sum(a.nbytes for a in self.answer))
+        return (float(ends[0]), *(float(cut.size) for cut in self.cuts), float(ends[1]))
+
+    def takes(self, start: int, end: int) -> float:
+        """Resident bytes of a process that runs these segments: of what the whole takes, their share by their size."""
+        sizes = [len(segment) for segment in self.segments]
+        share = sum(sizes[start:end]) / sum(sizes)
+        return self.process["idle"] + share * (self.process["peak"] - self.process["idle"])
+
+
+def segmented(artifact: Artifact, runtime: Runtime) -> Network:
+    """The artifact with every place where it can be cut."""
+    cuts = runtime.cuts(artifact)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = runtime.parts(artifact, cuts, Path(folder))
+        segments = tuple(part.artifact.path.read_bytes() for part in parts)
+    answer = runtime.open(artifact).run(example(artifact))
+    return Network(artifact, runtime, cuts, segments, answer, fresh(artifact))
+
+
+def measured(network: Network, links: Sequence[Remote], how: Spread, watch: Observer) -> Row:
+    """Every segment timed on every device, and the ways between them."""
+    timed = [_seconds(network, link) for link in watch.track(links, "timing segments")]
+    routes = how.routes or tuple(link.route() for link in links[:-1])
+    seats = tuple(
+        Seat(name=link.name, seconds=seconds, memory=how.limit(number), route=route)
+        for number, (link, seconds, route) in enumerate(
+            zip(links, timed, (*routes, LAST), strict=True)
+        )
+    )
+    return Row(seats=seats, crossing=network.crossing, takes=network.takes)
+
+
+def _seconds(network: Network, link: Remote) -> tuple[float, ...]:
+    """Of each segment, what it takes to call a file left out: all of them take what the whole does."""
+    rounds = link.turns([network.artifact.path.read_bytes(), *network.segments])
+    whole, *each = np.median(np.array(rounds), axis=0)
+    call = max(sum(each) - whole, 0.0) / max(len(each) - 1, 1)
+    return tuple(float(max(seconds - call, 0.0)) for seconds in each)
