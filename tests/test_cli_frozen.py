@@ -27,7 +27,9 @@ FACE = {
     "unpack": ["stored", "--out", "--since"],
     "pair": ["name", "address", "code", "--forget"],
     "agent": ["--host", "--port", "--pair", "--state"],
-    "serve": ["what", "--on", "--name", "--objective", "--memory", "--link", "--json"],
+    "serve": [
+        "what", "--on", "--name", "--objective", "--memory", "--link", "--offline", "--exit", "--workload", "--json",
+    ],
     "unserve": ["name"],
     "gateway": ["names", "--host", "--port"],
     "list": ["folder", "--json"],

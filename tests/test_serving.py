@@ -12,11 +12,13 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from tests.agents import Running, paired
+from tests.agents import Running, paired, started, until
 from tests.conftest import Said
 from tests.models import ResNet
+from tests.notes import Notes
 
 from netsuke.core.artifact import Artifact
+from netsuke.core.data import stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.partition import Route
 from netsuke.devices import device
@@ -24,10 +26,11 @@ from netsuke.links.remote import Remote
 from netsuke.links.served import Served, Serving, serving
 from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
-from netsuke.serving import Spread, serve, stop
+from netsuke.serving import Exits, Spread, serve, stop
 from netsuke.wire.message import WireError
 
-NEAR = (Route(bandwidth=1e12), Route(bandwidth=1e12))
+TINY = Path(__file__).parent / "workload_tiny.py"
+NEAR = (Route(bandwidth=1e12),)
 X = np.random.default_rng(0).standard_normal((8, 1, 3, 32, 32)).astype(np.float32)
 
 
@@ -117,8 +120,6 @@ def test_parts_that_die_lose_nothing(
 def test_an_agent_that_dies_and_comes_back_loses_nothing(
     agents: dict[str, Running], spread: Serving, expected: list[np.ndarray]
 ) -> None:
-    from tests.agents import started
-
     second = agents["pi2"]
     with Served(spread) as called:
         given = called.map((x,) for x in X)
@@ -154,7 +155,7 @@ def test_a_tensor_of_another_version_is_refused(spread: Serving) -> None:
     ):
         called.run((X[0],))
     with (
-        Served(replace(spread, inputs=("y",))) as called,
+        Served(replace(spread, inputs=(replace(spread.inputs[0], name="y"),))) as called,
         pytest.raises(WireError, match="are missing"),
     ):
         called.run((X[0],))
@@ -218,6 +219,8 @@ def test_from_the_command_line(
         (("--link", "fast"), "no rate and delay, such as 10Mbit/20ms"),
         (("--link", "1Mbit/soon"), "--link: 'soon' is not a quantity"),
         (("--memory", "1GB"), "1 limits for 2 devices"),
+        (("--exit", "1pt"), "--exit: needs data; give --workload"),
+        (("--exit", "1ms", "--workload", str(TINY)), "--exit: 'ms' is not a unit of points"),
         (("--objective", "fun"), "neither throughput nor latency"),
         (("--name", "../x"), "is no name; use small letters"),
     ],
@@ -227,3 +230,77 @@ def test_what_cannot_be_served_is_said(
 ) -> None:
     given = netsuke("serve", artifact.path, "--on", "pi1,pi2", *options)
     assert (given.code, said in given.err) == (2, True), given.err
+
+
+def test_while_the_next_device_is_gone_the_first_answers_and_says_so(
+    agents: dict[str, Running], artifact: Artifact, expected: list[np.ndarray]
+) -> None:
+    how = Spread(name="resnet", routes=NEAR, offline=True)
+    spread = serve(artifact, OnnxRuntime(), list(agents), how)
+    with Served(spread) as called:
+        assert called.run((X[0],)).how == ""
+        agents["pi2"].kill()
+        for _ in range(2):
+            for x, wanted in zip(X, expected, strict=True):
+                answer = called.run((x,))
+                assert answer.how == "offline"
+                assert np.allclose(answer[0], wanted, rtol=1e-5, atol=1e-5)
+        again = started(agents["pi2"].state, agents["pi2"].port)
+        try:
+            until(lambda: called.run((X[0],)).how == "")
+        finally:
+            again.kill()
+
+
+def test_what_the_first_device_is_sure_of_goes_no_further(
+    agents: dict[str, Running], artifact: Artifact
+) -> None:
+    session, draw = OnnxRuntime().open(artifact), np.random.default_rng(1)
+    x = draw.standard_normal((256, 3, 32, 32)).astype(np.float32)
+    labels = session.run((x,))[0].argmax(1)
+    fit, judge = stream(x, "fit", labelled=False), stream((x[:128], labels[:128]), "judge")
+    assert fit is not None
+    assert judge is not None
+    exits, notes = Exits(fit=fit, judge=judge, lost=0.05), Notes()
+    spread = serve(
+        artifact,
+        OnnxRuntime(),
+        list(agents),
+        Spread(name="resnet", routes=NEAR, exits=exits),
+        notes,
+    )
+    said = next(line for line in notes.said if "are answered by pi1 itself" in line)
+    with Served(spread) as called:
+        answers = [called.run((one[None],)) for one in x[:128]]
+    early = np.array([answer.how == "exit" for answer in answers])
+    right = np.array([answer[0].argmax() for answer in answers]) == labels[:128]
+    assert round(100 * float(early.mean())) == int(said.split(" %")[0])
+    assert 0 < early.sum() < 128
+    assert right[~early].all()
+    assert 1 - right.mean() <= 0.05
+
+
+def test_the_head_answers_as_many_as_may_be_and_no_more() -> None:
+    from netsuke.core.cut import Head
+    from netsuke.serving.exits import _sure_enough
+
+    head = Head("x", 1, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 2.0)
+    outputs = np.array([[9.0, 0], [5, 0], [3, 0], [1, 0]])
+    labels, whole = np.array([0, 0, 1, 0]), np.array([True, True, True, True])
+    found = [_sure_enough(head, outputs, whole, labels, lost) for lost in (0.0, 0.25)]
+    assert [(one.share, one.lost) for one in found] == [(0.5, 0.0), (1.0, 0.25)]
+    nothing = _sure_enough(head, outputs, whole, np.ones(4, int), 0.0)
+    assert (nothing.share, nothing.head.threshold) == (0.0, 2.0)
+
+
+def test_a_head_is_kept_as_it_was_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    from netsuke.core.cut import Head
+
+    head = Head("7", 1, np.ones((3, 2), np.float32), np.arange(3, dtype=np.float32), 0.5)
+    head.save(tmp_path / "head.npz")
+    kept = Head.load(tmp_path / "head.npz")
+    crossing = np.random.default_rng(0).integers(0, 255, (4, 2, 5, 5)).astype(np.uint8)
+    assert np.array_equal(kept.answer(crossing)[0], head.answer(crossing)[0])
+    (tmp_path / "head.npz").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(NetsukeError, match=r"head\.npz: holds no head"):
+        Head.load(tmp_path / "head.npz")

@@ -17,7 +17,6 @@ from tests.conftest import Said
 from netsuke.core.artifact import Artifact
 from netsuke.core.errors import NetsukeError
 from netsuke.core.kernels import Kernel
-from netsuke.core.partition import Route
 from netsuke.gateway.app import app, token_of
 from netsuke.links.served import Serving
 from netsuke.runtimes.onnxruntime import OnnxRuntime
@@ -43,9 +42,7 @@ def agent(tmp_path: Path) -> Iterator[Running]:
 
 @pytest.fixture
 def served(agent: Running, artifact: Artifact) -> Serving:
-    return serve(
-        artifact, OnnxRuntime(), ["pi1"], Spread(name="k", routes=(Route(bandwidth=1e12),))
-    )
+    return serve(artifact, OnnxRuntime(), ["pi1"], Spread(name="k"))
 
 
 @pytest.fixture

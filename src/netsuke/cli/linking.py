@@ -5,15 +5,18 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netsuke import store
-from netsuke.cli.options import AsJson, print_json
+from netsuke.cli.options import AsJson, print_json, workload_of
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import own_folder
 from netsuke.terminal import Terminal
+
+if TYPE_CHECKING:
+    from netsuke.serving import Exits
 
 
 def agent(
@@ -95,25 +98,33 @@ def serve(
         str | None,
         typer.Option(help="Between each two: 10Mbit/20ms,… [default: measured from here]."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="The first answers by itself while the next is gone.")
+    ] = False,
+    exit_: Annotated[
+        str | None,
+        typer.Option(
+            "--exit", help="The first answers what it is sure of; most lost by it, e.g. 1pt."
+        ),
+    ] = None,
+    workload: Annotated[
+        Path | None,
+        typer.Option(help="Whose data --exit is fitted and judged on [default: the run's]."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Spread a model over paired devices, each with a part of it within its memory, and serve it there."""
     from netsuke import serving as verb
     from netsuke.cli.machines import part_table, routes_of
-    from netsuke.core.quantity import parse
     from netsuke.fitting import runtime_named
 
     if objective not in ("throughput", "latency"):
         raise NetsukeError(f"--objective: {objective!r} is neither throughput nor latency")
     devices = [word.strip() for word in on.split(",")]
-    limits = (
-        tuple(int(parse(word, "bytes", "--memory")) for word in memory.split(",")) if memory else ()
-    )
-    if limits and len(limits) != len(devices):
-        raise NetsukeError(f"--memory: {len(limits)} limits for {len(devices)} devices")
+    exits = None if exit_ is None else _exits(exit_, what, workload)
     how = verb.Spread(
-        name=name or what.stem.lower(), objective=objective, memory=limits,  # type: ignore[arg-type]
-        routes=routes_of(link, len(devices)) if link else None,
+        name=name or what.stem.lower(), objective=objective, memory=_limits(memory, len(devices)),  # type: ignore[arg-type]
+        routes=routes_of(link, len(devices)) if link else None, offline=offline, exits=exits,
     )  # fmt: skip
     terminal = Terminal(quiet=as_json)
     runtime = runtime_named("onnxruntime")
@@ -124,6 +135,33 @@ def serve(
         return
     terminal.out.print(part_table(found))
     terminal.out.print(f"  netsuke unserve {found.name} ends it")
+
+
+def _limits(memory: str | None, devices: int) -> tuple[int, ...]:
+    from netsuke.core.quantity import parse
+
+    limits = (
+        tuple(int(parse(word, "bytes", "--memory")) for word in memory.split(",")) if memory else ()
+    )
+    if limits and len(limits) != devices:
+        raise NetsukeError(f"--memory: {len(limits)} limits for {devices} devices")
+    return limits
+
+
+def _exits(lost: str, what: Path, workload: Path | None) -> "Exits":
+    """When the first device may answer by itself, by the data of a workload: fitted on what calibrates, judged on what
+    validates."""
+    from netsuke.core.quantity import parse
+    from netsuke.core.task import ready
+    from netsuke.serving import Exits
+
+    given = workload or (
+        None if what.suffix == ".onnx" else store.open_run(what).record["workload"]
+    )
+    if not given:
+        raise NetsukeError("--exit: needs data; give --workload FILE.py")
+    splits = ready(workload_of(Path(given)).task)
+    return Exits(fit=splits.calibrate, judge=splits.validate, lost=parse(lost, "points", "--exit"))
 
 
 def unserve(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class Head:
                 return Head(
                     str(kept["tensor"]), int(kept["channels"]), kept["weight"], kept["bias"], float(kept["threshold"])
                 )  # fmt: skip
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise NetsukeError(f"{path.name}: holds no head: {error}") from error
 
 

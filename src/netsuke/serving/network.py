@@ -12,6 +12,7 @@ import numpy as np
 from netsuke.core.artifact import Artifact
 from netsuke.core.cut import Cut, Tensor
 from netsuke.core.data import Array, Stream
+from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
 from netsuke.core.observer import Observer
 from netsuke.core.partition import Objective, Route, Row, Seat
@@ -20,6 +21,7 @@ from netsuke.links.book import check_name
 from netsuke.links.remote import Remote
 from netsuke.probes.memory import fresh
 
+MOST = 4
 LAST = Route(bandwidth=float("inf"))
 """What lies behind the last device."""
 
@@ -84,9 +86,9 @@ class Network:
         return self.process["idle"] + share * (self.process["peak"] - self.process["idle"])
 
 
-def segmented(artifact: Artifact, runtime: Runtime) -> Network:
-    """The artifact with every place where it can be cut."""
-    cuts = runtime.cuts(artifact)
+def segmented(artifact: Artifact, runtime: Runtime, tensors: int = MOST) -> Network:
+    """The artifact with every place where it can be cut that at most so many tensors cross."""
+    cuts = tuple(cut for cut in runtime.cuts(artifact) if len(cut.tensors) <= tensors)
     with tempfile.TemporaryDirectory() as folder:
         parts = runtime.parts(artifact, cuts, Path(folder))
         segments = tuple(part.artifact.path.read_bytes() for part in parts)
@@ -95,9 +97,12 @@ def segmented(artifact: Artifact, runtime: Runtime) -> Network:
 
 
 def measured(network: Network, links: Sequence[Remote], how: Spread, watch: Observer) -> Row:
-    """Every segment timed on every device, and the ways between them."""
+    """Every segment timed on every device, and the ways between them. Raises NetsukeError where these are not as many as
+    it takes."""
     timed = [_seconds(network, link) for link in watch.track(links, "timing segments")]
-    routes = how.routes or tuple(link.route() for link in links[:-1])
+    routes = tuple(link.route() for link in links[:-1]) if how.routes is None else how.routes
+    if len(routes) != len(links) - 1:
+        raise NetsukeError(f"serve: {len(routes)} links between {len(links)} devices")
     seats = tuple(
         Seat(name=link.name, seconds=seconds, memory=how.limit(number), route=route)
         for number, (link, seconds, route) in enumerate(
