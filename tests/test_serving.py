@@ -12,7 +12,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from tests.agents import Running, paired, started, until
 from tests.conftest import Said
 from tests.models import ResNet
 from tests.notes import Notes
@@ -27,6 +26,7 @@ from netsuke.links.served import Served, Serving, serving
 from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.serving import Exits, Spread, serve, stop
+from netsuke.testing.agents import Running, paired, started, until
 from netsuke.wire.message import WireError
 
 TINY = Path(__file__).parent / "workload_tiny.py"

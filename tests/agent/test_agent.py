@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import zmq
-from tests.agents import Running, paired, started
 
 from netsuke.core.errors import NetsukeError
 from netsuke.links import book
 from netsuke.links.pair import pair
+from netsuke.testing.agents import Running, paired, started
 from netsuke.wire.caller import Caller, UnreachableError
 from netsuke.wire.keys import new_keys, own_keys
 from netsuke.wire.message import Message, WireError, pack

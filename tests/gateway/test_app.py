@@ -11,7 +11,6 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from tests.agents import Running, paired, until
 from tests.conftest import Said
 
 from netsuke.core.artifact import Artifact
@@ -21,6 +20,7 @@ from netsuke.gateway.app import app, token_of
 from netsuke.links.served import Serving
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.serving import Spread, serve
+from netsuke.testing.agents import Running, paired, until
 
 TOKEN = "correct-horse"
 X = np.random.default_rng(0).standard_normal((1, 8, 8, 8)).astype(np.float32)

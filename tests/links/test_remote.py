@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from tests.agents import NAME, Running, paired, started, until
 
 from netsuke import flow, store
 from netsuke.core.artifact import Artifact
@@ -24,6 +23,7 @@ from netsuke.links.local import Local
 from netsuke.links.remote import Remote
 from netsuke.packer import pack
 from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.testing.agents import NAME, Running, paired, started, until
 from netsuke.wire.message import WireError
 from netsuke.workload import read_workload
 

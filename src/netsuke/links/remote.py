@@ -89,7 +89,7 @@ class Remote(Link):
 
     def route(self) -> Route:
         """How this device is reached from here: by how long echoes of nothing and of some bytes take."""
-        nothing, some = (min(self._echo(size) for _ in range(ECHOES)) for size in (0, ECHO))
+        nothing, some = (min(self.echo(size) for _ in range(ECHOES)) for size in (0, ECHO))
         return Route(bandwidth=2 * ECHO / max(some - nothing, 1e-6), delay=nothing / 2)
 
     def serve(self, artifact: Artifact, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +143,8 @@ class Remote(Link):
         files = self._runtime.kernel_files(kernel)
         return None if files is None else kernel_of_turns(files, self.turns(files.contents))
 
-    def _echo(self, size: int) -> float:
+    def echo(self, size: int) -> float:
+        """Seconds that so many bytes take there and back."""
         start = time.perf_counter()
         self._caller.call("echo", frames=[bytes(size)])
         return time.perf_counter() - start

@@ -1,10 +1,10 @@
-"""A real agent in a process of its own on loopback, and a machine that was paired with it."""
+"""Real agents in processes of their own on loopback, and this machine paired with them: for tests of whatever uses a link."""
 
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ def paired(folder: Path, name: str = NAME) -> Iterator[Running]:
         running.kill()
 
 
-def until(true, seconds: float = 20.0) -> None:
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
     """Wait for something that is about to be."""
     end = time.monotonic() + seconds
     while not true():

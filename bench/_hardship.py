@@ -1,0 +1,229 @@
+"""Figures 4 and 5 of `bench shard`: requests while parts die, links break and strangers knock."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+
+from bench._agents import agents
+from bench._harness import Bench, Claim, Figure, say
+from bench._pipelined import NAMES, networks, spread
+from netsuke.links.served import Served
+from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.wire.message import WireError
+
+if TYPE_CHECKING:
+    from netsuke.core.artifact import Artifact
+    from netsuke.testing.agents import Running
+
+REQUESTS, KILLS = 1000, 100
+CALLS, CLIENTS = 10_000, 8
+FRAMES = 100_000
+OVER = 400.0
+
+
+def killed(bench: Bench) -> Figure:
+    """ResNet-56 on two agents: a part is killed a hundred times under a thousand requests."""
+    requests, kills = bench.count(REQUESTS, 40), bench.count(KILLS, 4)
+    artifact, samples = networks(bench)["ResNet-56"]
+    wanted = _expected(artifact, samples)
+    tally = {"right": 0, "wrong": 0, "named errors": 0, "kills": 0}
+    with agents(bench, NAMES[:2]) as running:
+        found = spread(artifact, NAMES[:2])
+        with Served(found) as called:
+            for number in range(requests):
+                name = called.send(samples[number % len(samples)], 60.0)
+                if number * kills // requests > tally["kills"]:
+                    tally["kills"] += _kill(running, number)
+                while not called.answered(name):
+                    called.turn()
+                try:
+                    close = np.allclose(
+                        called.take(name)[0], wanted[number % len(samples)], rtol=1e-4, atol=1e-4
+                    )
+                    tally["right" if close else "wrong"] += 1
+                except WireError as error:
+                    say(f"  request {number}: {error}")
+                    tally["named errors"] += 1
+    claims = (
+        Claim(
+            "requests answered, right or with a named error",
+            tally["right"] + tally["named errors"],
+            "",
+            "≥",
+            requests,
+        ),
+        Claim("answered wrong", tally["wrong"], "", "≤", 0),
+        Claim("parts killed", tally["kills"], "", "≥", kills - 1),
+    )
+    return Figure("parts that are killed", claims, requests, tally)
+
+
+def _kill(running: dict[str, Running], seed: int) -> int:
+    """End a part without a word; which one is drawn."""
+    one = random.Random(seed).choice(list(running.values()))
+    parts = [
+        p for p in psutil.Process(one.process.pid).children() if "netsuke.agent.part" in p.cmdline()
+    ]
+    for part in parts[:1]:
+        part.kill()
+    return len(parts[:1])
+
+
+def _expected(artifact: Artifact, samples: Any) -> list[Any]:
+    session = OnnxRuntime().open(artifact)
+    return [session.run(x)[0] for x in samples]
+
+
+def hardship(bench: Bench) -> Figure:
+    """One agent with ResNet-56: what a call costs over one in the same process, many clients while it is restarted and the
+    network cut, and a hundred thousand frames of strangers."""
+    artifact, samples = networks(bench)["ResNet-56"]
+    with agents(bench, NAMES[:1]) as running:
+        (agent,) = running.values()
+        found = spread(artifact, NAMES[:1])
+        over = _over(bench, artifact, found, samples)
+        crowd = _crowd(bench, agent, artifact, found, samples)
+        before = psutil.Process(agent.process.pid).memory_info().rss
+        answered = _strangers(bench, agent)
+        grown = psutil.Process(agent.process.pid).memory_info().rss - before
+        alive = agent.process.poll() is None
+        with Served(found) as called:
+            after = called.run(samples[0])[0]
+    claims = (
+        Claim("a call's p95 over that in the same process", over["p95"], "µs", "≤", OVER),
+        Claim("answers lost", crowd["lost"], "", "≤", 0),
+        Claim("answers wrong or doubled", crowd["wrong"], "", "≤", 0),
+        Claim("strangers that were answered", answered, "", "≤", 0),
+        Claim("memory grown under their frames", grown / 1e6, "MB", "≤", 16.0),
+        Claim("answers after them", float(alive and np.isfinite(after).all()), "", "≥", 1),
+    )
+    return Figure("an agent under hardship", claims, crowd["calls"], {"over": over, "crowd": crowd})
+
+
+def _over(bench: Bench, artifact: Artifact, found: Any, samples: Any) -> dict[str, float]:
+    """Microseconds that a call takes longer there than here, quantile by quantile, in turns."""
+    here, count = OnnxRuntime().open(artifact), bench.count(3000, 50)
+    taken: dict[str, list[float]] = {"here": [], "there": []}
+    with Served(found) as called:
+        called.run(samples[0])
+        for number in range(count):
+            x = samples[number % len(samples)]
+            for name, run in (("here", here.run), ("there", called.run)):
+                start = time.perf_counter()
+                run(x)
+                taken[name].append(1e6 * (time.perf_counter() - start))
+    quantiles = {q: [float(np.quantile(taken[name], q / 100)) for name in taken] for q in (50, 95)}
+    return {f"p{q}": there - here for q, (here, there) in quantiles.items()}
+
+
+def _crowd(
+    bench: Bench, agent: Running, artifact: Artifact, found: Any, samples: Any
+) -> dict[str, int]:
+    """Eight clients at once, a proxy between them and the agent that is cut once, a part that is restarted once."""
+    calls = bench.count(CALLS, 80)
+    wanted = _expected(artifact, samples)
+    tally = {"calls": 0, "lost": 0, "wrong": 0}
+    lock = threading.Lock()
+
+    def client(number: int, serving: Any) -> None:
+        mine = range(number, calls, CLIENTS)
+        with Served(serving) as called:
+            given = called.map((samples[i % len(samples)] for i in mine), patience=120.0)
+            answers = list(given)
+        right = sum(
+            np.allclose(a[0], wanted[i % len(samples)], rtol=1e-4, atol=1e-4)
+            for a, i in zip(answers, mine, strict=False)
+        )
+        with lock:
+            tally["calls"] += len(answers)
+            tally["lost"] += len(mine) - len(answers)
+            tally["wrong"] += len(answers) - right
+
+    proxy, pause = _Proxy(found.address), 0.1 if bench.quick else 1.0
+    serving = replace(found, address=proxy.address)
+    threads = [threading.Thread(target=client, args=(n, serving)) for n in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for happens in (proxy.cut, partial(_kill, {"a": agent}, 0)):
+        time.sleep(pause)
+        happens()
+    for thread in threads:
+        thread.join()
+    proxy.close()
+    return tally
+
+
+class _Proxy:
+    """A way through this process that can be cut. address: where it begins."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.removeprefix("tcp://").split(":")
+        self._far, self._ends = (host, int(port)), list[socket.socket]()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End every connection there is; new ones are taken."""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._far)
+                self._ends += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """What comes in at one end goes out at the other."""
+    with suppress(OSError):  # cut
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end in (source, target):
+        end.close()
+
+
+def _strangers(bench: Bench, agent: Running) -> int:
+    """Random frames from who has no key, over many connections; how many bytes beyond a greeting came back."""
+    draw, left, answered = random.Random(0), bench.count(FRAMES, 500), 0
+    host, port = agent.address.removeprefix("tcp://").split(":")
+    greeting = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + b"CURVE".ljust(20, b"\0") + bytes(32)
+    while left > 0:
+        with socket.create_connection((host, int(port)), timeout=2) as link:
+            link.settimeout(0.05)
+            try:
+                if draw.random() < 0.8:
+                    link.sendall(greeting)
+                for _ in range(min(left, 200)):
+                    size = draw.randrange(1, 300)
+                    link.sendall(
+                        bytes([draw.choice((0, 1, 2, 4, 6))])
+                        + bytes([size % 256])
+                        + os.urandom(size)
+                    )
+                    left -= 1
+                answered += max(len(link.recv(4096)) - len(greeting), 0)
+            except OSError:
+                left -= 1
+    return answered
