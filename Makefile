@@ -10,7 +10,7 @@ help:
 	@echo "make demo    carve a small network, open runs/digits-*/report.html   (~3 minutes after the install)"
 	@echo "make test    the tests"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   every figure; make bench-AREA for one area (walk, quantize, prune, advise, search)"
+	@echo "make bench   every figure; make bench-AREA for one area (walk, quantize, prune, advise, search, shard)"
 
 install: $(STAMP)
 
@@ -31,7 +31,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-walk bench-quantize bench-prune bench-advise bench-search
+bench: bench-walk bench-quantize bench-prune bench-advise bench-search bench-shard
 
 bench-%: $(STAMP)
 	$(BIN)/python -m bench $*

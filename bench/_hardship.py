@@ -7,7 +7,6 @@ import random
 import socket
 import threading
 import time
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from bench._harness import Bench, Claim, Figure, say
 from bench._pipelined import NAMES, networks, spread
 from netsuke.links.served import Served
 from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.testing.agents import Proxy
 from netsuke.wire.message import WireError
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _crowd(
             tally["lost"] += len(mine) - len(answers)
             tally["wrong"] += len(answers) - right
 
-    proxy, pause = _Proxy(found.address), 0.1 if bench.quick else 1.0
+    proxy, pause = Proxy(found.address), 0.1 if bench.quick else 1.0
     serving = replace(found, address=proxy.address)
     threads = [threading.Thread(target=client, args=(n, serving)) for n in range(CLIENTS)]
     for thread in threads:
@@ -162,46 +162,6 @@ def _crowd(
         thread.join()
     proxy.close()
     return tally
-
-
-class _Proxy:
-    """A way through this process that can be cut. address: where it begins."""
-
-    def __init__(self, address: str) -> None:
-        host, port = address.removeprefix("tcp://").split(":")
-        self._far, self._ends = (host, int(port)), list[socket.socket]()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """End every connection there is; new ones are taken."""
-        ends, self._ends = self._ends, []
-        for end in ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.close()
-        self.cut()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # closed
-            while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(self._far)
-                self._ends += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    """What comes in at one end goes out at the other."""
-    with suppress(OSError):  # cut
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-    for end in (source, target):
-        end.close()
 
 
 def _strangers(bench: Bench, agent: Running) -> int:

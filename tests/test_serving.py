@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from netsuke.links.served import Served, Serving, serving
 from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.serving import Exits, Spread, serve, stop
-from netsuke.testing.agents import Running, paired, started, until
+from netsuke.testing.agents import Proxy, Running, paired, started, until
 from netsuke.wire.message import WireError
 
 TINY = Path(__file__).parent / "workload_tiny.py"
@@ -135,6 +136,28 @@ def test_an_agent_that_dies_and_comes_back_loses_nothing(
     )
 
 
+def test_a_link_that_flaps_loses_nothing(spread: Serving, expected: list[np.ndarray]) -> None:
+    proxy, over = Proxy(spread.address), threading.Event()
+
+    def flap() -> None:
+        while not over.wait(0.2):
+            proxy.cut()
+
+    thread = threading.Thread(target=flap)
+    thread.start()
+    try:
+        with Served(replace(spread, address=proxy.address)) as called:
+            given = [one for (one,) in called.map((x,) for x in list(X) * 40)]
+    finally:
+        over.set()
+        thread.join()
+        proxy.close()
+    assert proxy.cuts >= 2
+    for number, one in enumerate(given):
+        assert np.allclose(one, expected[number % 8], rtol=1e-5, atol=1e-5)
+    assert len(given) == 320
+
+
 def test_a_part_that_stays_away_is_named_in_time(
     agents: dict[str, Running], spread: Serving
 ) -> None:
@@ -147,8 +170,6 @@ def test_a_part_that_stays_away_is_named_in_time(
 
 
 def test_a_tensor_of_another_version_is_refused(spread: Serving) -> None:
-    from dataclasses import replace
-
     with (
         Served(replace(spread, of="0" * 64)) as called,
         pytest.raises(WireError, match="of version 0000"),

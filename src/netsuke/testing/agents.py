@@ -1,11 +1,13 @@
 """Real agents in processes of their own on loopback, and this machine paired with them: for tests of whatever uses a link."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,3 +86,45 @@ def until(true: Callable[[], object], seconds: float = 20.0) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come to be"
         time.sleep(0.02)
+
+
+class Proxy:
+    """A way through this process that can be cut. address: where it begins. cuts: connections that were ended."""
+
+    def __init__(self, address: str) -> None:
+        host, port = address.removeprefix("tcp://").split(":")
+        self._far, self._ends = (host, int(port)), list[socket.socket]()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End every connection there is; new ones are taken."""
+        ends, self._ends = self._ends, []
+        self.cuts += len(ends) // 2
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._far)
+                self._ends += [near, far]
+                for ends in ((near, far), (far, near)):
+                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """What comes in at one end goes out at the other."""
+    with suppress(OSError):  # cut
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for end in (source, target):
+        end.close()
