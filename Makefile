@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint bench install clean
+.PHONY: help demo test lint bench arm install clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   every figure; make bench-AREA for one area (walk, quantize, prune, advise, search, shard)"
+	@echo "make arm     the agent on an emulated 64-bit ARM (Debian; fetches 100 MB)"
 
 install: $(STAMP)
 
@@ -32,6 +33,9 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: bench-walk bench-quantize bench-prune bench-advise bench-search bench-shard
+
+arm: $(STAMP)
+	$(BIN)/python -m bench arm
 
 bench-%: $(STAMP)
 	$(BIN)/python -m bench $*
