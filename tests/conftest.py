@@ -14,6 +14,7 @@ import pytest
 
 from netsuke.cli import main
 from netsuke.probes.latency import Latency
+from netsuke.testing.agents import Running, paired
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,3 +57,10 @@ def netsuke(
         return Said(code if isinstance(code, int) else 0, seen.out, seen.err)
 
     return call
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[Running]:
+    """A real agent on loopback that this machine is paired with."""
+    with paired(tmp_path) as running:
+        yield running

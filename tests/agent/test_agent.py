@@ -12,19 +12,13 @@ import zmq
 from netsuke.core.errors import NetsukeError
 from netsuke.links import book
 from netsuke.links.pair import pair
-from netsuke.testing.agents import Running, paired, started
+from netsuke.testing.agents import Running, started
 from netsuke.wire.caller import Caller, UnreachableError
 from netsuke.wire.keys import new_keys, own_keys
 from netsuke.wire.message import Message, WireError, pack
 from netsuke.wire.sockets import calling
 
 CODE = re.compile(r"(127\.0\.0\.1:\d+) ([0-9A-Z-]{24})")
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Running]:
-    with paired(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

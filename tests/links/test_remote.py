@@ -23,18 +23,12 @@ from netsuke.links.local import Local
 from netsuke.links.remote import Remote
 from netsuke.packer import pack
 from netsuke.runtimes.onnxruntime import OnnxRuntime
-from netsuke.testing.agents import NAME, Running, paired, started, until
+from netsuke.testing.agents import NAME, Running, started, until
 from netsuke.wire.message import WireError
 from netsuke.workload import read_workload
 
 TINY = Path(__file__).parents[1] / "workload_tiny.py"
 RECIPE = '[[pass]]\nuse = "prune.channels"\ncost = "macs"\nratio = 0.5\nepochs = 0\n'
-
-
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Running]:
-    with paired(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture

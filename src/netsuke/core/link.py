@@ -1,9 +1,10 @@
 """A link: how a device is reached, for what must happen on the device itself."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from netsuke.core.artifact import Artifact
+from netsuke.core.closing import Closing
 from netsuke.core.data import Stream
 from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
@@ -12,7 +13,7 @@ from netsuke.core.probe import Probe, Subject
 from netsuke.core.runtime import Session
 
 
-class Link(ABC):
+class Link(Closing):
     """One device, reached. name: of the device, "local" for this machine. Raises NetsukeError from every verb where
     it does not answer."""
 
@@ -35,7 +36,3 @@ class Link(ABC):
     @abstractmethod
     def kernel_seconds(self, kernel: Kernel) -> float | None:
         """CPU seconds of one call of a single kernel on the device; None where that cannot be told."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of the device."""

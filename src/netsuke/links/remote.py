@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from netsuke.core.artifact import Artifact
@@ -75,17 +74,6 @@ class Remote(Link):
         found = recorded_device(self._done({"kind": "facts"}))
         title = found.title.replace("this machine", self.name)
         return replace(found, name=self.name, title=title, measured=False)
-
-    def __enter__(self) -> Remote:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def route(self) -> Route:
         """How this device is reached from here: by how long echoes of nothing and of some bytes take."""

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import zmq
 
+from netsuke.core.closing import Closing
 from netsuke.core.cut import Tensor
 from netsuke.core.data import Array
 from netsuke.core.errors import NetsukeError
@@ -78,7 +78,7 @@ class Answer(tuple[Array, ...]):
     how: str = ""
 
 
-class Served:
+class Served(Closing):
     """Calls what is served. Raises NetsukeError from every call for what went wrong, by the part it went wrong in."""
 
     def __init__(self, what: Serving) -> None:
@@ -95,17 +95,6 @@ class Served:
         self._poller = zmq.Poller()
         for socket in (self._onward.socket, self._onward.monitor):
             self._poller.register(socket, zmq.POLLIN)
-
-    def __enter__(self) -> Served:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._context.destroy(linger=0)

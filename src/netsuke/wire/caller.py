@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import zmq
 
+from netsuke.core.closing import Closing
 from netsuke.wire.keys import Keys
 from netsuke.wire.message import Message, WireError, pack, unpack
 from netsuke.wire.sockets import calling
@@ -22,7 +22,7 @@ class UnreachableError(WireError):
     """No answer came in time."""
 
 
-class Caller:
+class Caller(Closing):
     """Calls one machine. name: for messages. theirs: its public key."""
 
     def __init__(self, keys: Keys, theirs: str, address: str, name: str) -> None:
@@ -33,17 +33,6 @@ class Caller:
         self._poller = zmq.Poller()
         for socket in (self._socket, self._broken):
             self._poller.register(socket, zmq.POLLIN)
-
-    def __enter__(self) -> Caller:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._context.destroy(linger=0)
