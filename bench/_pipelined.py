@@ -41,7 +41,7 @@ def pipelined(bench: Bench) -> Figure:
     claims: list[Claim] = []
     details: dict[str, Any] = {}
     with agents(bench, NAMES) as running:
-        for name, (artifact, samples) in networks(bench).items():
+        for name, (artifact, samples) in networks(bench, *MADE).items():
             apart = max(_apart(artifact, samples[: bench.count(200, 4)], count) for count in PARTS)
             rates = _rates(bench, artifact, samples)
             claims += [
@@ -63,25 +63,32 @@ def pipelined(bench: Bench) -> Figure:
     return Figure("networks in parts", tuple(claims), bench.count(REQUESTS, 8), details)
 
 
-def networks(bench: Bench) -> dict[str, tuple[Artifact, Samples]]:
-    """Exported in FP32, each with single samples of its inputs."""
+def networks(bench: Bench, *names: str) -> dict[str, tuple[Artifact, Samples]]:
+    """Those named, exported in FP32, each with single samples of its inputs."""
     import torch
 
-    from bench._minilm import minilm, sentences
     from netsuke.nets.capture import capture
 
-    count = bench.count(REQUESTS, 8)
-    pictures = load_test(bench)[0][:count]
-    ids, mask, _ = (part[:count] for part in sentences(bench, "test"))
-    made = {
-        "ResNet-56": (network(bench, RESNET56), [(x[None],) for x in pictures]),
-        "MiniLM-L6": (minilm(bench), [(i[None], m[None]) for i, m in zip(ids, mask, strict=True)]),
-    }
     found = {}
-    for name, (net, samples) in made.items():
+    for name in names:
+        net, samples = MADE[name](bench, bench.count(REQUESTS, 8))
         example = tuple(torch.from_numpy(np.concatenate([a, a])) for a in samples[0])
         found[name] = (_exported(bench, capture(net.eval(), example, name), name), samples)
     return found
+
+
+def _resnet(bench: Bench, count: int) -> tuple[Any, Samples]:
+    return network(bench, RESNET56), [(x[None],) for x in load_test(bench)[0][:count]]
+
+
+def _minilm(bench: Bench, count: int) -> tuple[Any, Samples]:
+    from bench._minilm import minilm, sentences
+
+    ids, mask, _ = (part[:count] for part in sentences(bench, "test"))
+    return minilm(bench), [(i[None], m[None]) for i, m in zip(ids, mask, strict=True)]
+
+
+MADE = {"ResNet-56": _resnet, "MiniLM-L6": _minilm}
 
 
 def _exported(bench: Bench, model: Any, name: str) -> Artifact:

@@ -114,11 +114,18 @@ class Proxy:
     def _accept(self) -> None:
         with suppress(OSError):  # closed
             while True:
-                near, _ = self._listener.accept()
-                far = socket.create_connection(self._far)
-                self._ends += [near, far]
-                for ends in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+                self._join(self._listener.accept()[0])
+
+    def _join(self, near: socket.socket) -> None:
+        """A connection, where there is somebody at the other end."""
+        try:
+            far = socket.create_connection(self._far)
+        except OSError:
+            near.close()
+            return
+        self._ends += [near, far]
+        for ends in ((near, far), (far, near)):
+            threading.Thread(target=_pump, args=ends, daemon=True).start()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
