@@ -15,13 +15,16 @@ from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
 from netsuke.core.errors import NetsukeError
 from netsuke.wire import pairing
-from netsuke.wire.message import Message
+from netsuke.wire.message import Message, WireError
 from netsuke.wire.service import Service
 from netsuke.wire.sockets import PAIRING, Door, listening
 
 PORT = 5747
 TICK = 50
 """Milliseconds between looks at jobs and parts."""
+
+AFTER = 3.0
+"""Seconds that a code's door stays open behind the one who came."""
 
 Say = Callable[[str], None]
 
@@ -114,9 +117,7 @@ class Agent:
                 self._door.answer()
             else:
                 services[socket].turn()
-        if self._pairing is not None and (
-            self._pairing.used or time.monotonic() > self._pairing.until
-        ):
+        if self._pairing is not None and time.monotonic() > self._pairing.until:
             self._close_pairing()
         self._jobs.turn()
         self._parts.turn()
@@ -132,9 +133,12 @@ class Agent:
     def _paired(self, asked: Message) -> Message:
         """Under a code's keys: theirs for ours."""
         assert self._pairing is not None, "asked at the pairing socket"
+        if self._pairing.used:
+            raise WireError("this code was used; netsuke agent --pair shows a new one")
         name = asked.text("name")[:64]
         self._state.known.add(name, asked.text("public"))
-        self._pairing.used = True
+        # Open a little longer, for who asks again because the answer was lost.
+        self._pairing.used, self._pairing.until = True, time.monotonic() + AFTER
         self._say(f"paired with {name}")
         return Message(
             {"public": self._state.keys.public, "port": int(self.address.rpartition(":")[2])}

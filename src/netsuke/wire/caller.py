@@ -17,6 +17,9 @@ from netsuke.wire.sockets import calling
 PATIENCE, AGAIN = 30.0, 5.0
 """Seconds until it is given up, and until it is asked again under the same id."""
 
+LATE = 0.05
+"""Seconds that an answer may come behind the news that its connection broke."""
+
 
 class UnreachableError(WireError):
     """No answer came in time."""
@@ -79,7 +82,8 @@ class Caller(Closing):
                     return message
             elif self._broken in ready:
                 self._broken.recv_multipart()
-                return None
+                # What came before it broke may still be on its way to the socket.
+                end = min(end, time.monotonic() + LATE)
         return None
 
     def _checked(self, answer: Message) -> Message:
