@@ -155,7 +155,8 @@ def _needs(net: nn.Module, task: Task) -> dict[str, float]:
     """What the original needs, measured now."""
     from netsuke.core.budget import Budget
     from netsuke.core.observer import Observer
-    from netsuke.fitting import original_state, runtime_named
+    from netsuke.core.runtime import runtime_named
+    from netsuke.fitting import original_state
     from netsuke.intake import take_goal, take_model
     from netsuke.workbench import Workbench
 

@@ -19,8 +19,8 @@ from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.core.recipe import Recipe, make_pass, read_recipe
-from netsuke.core.registry import named, registered
-from netsuke.core.runtime import Runtime
+from netsuke.core.registry import registered
+from netsuke.core.runtime import runtime_named
 from netsuke.core.team import ALONE, Team
 from netsuke.core.verdict import Verdict
 from netsuke.devices import device as find_device
@@ -117,10 +117,6 @@ def workbench(
             yield made
     finally:
         shutil.rmtree(drafts, ignore_errors=True)
-
-
-def runtime_named(name: str) -> Runtime:
-    return named(Runtime, "netsuke.runtimes", name)()  # type: ignore[type-abstract]
 
 
 def _folder(options: Options, mark: str) -> Path:

@@ -32,7 +32,7 @@ from netsuke.core.layer import Layer
 from netsuke.core.observer import Observer
 from netsuke.core.probe import Subject
 from netsuke.core.recipe import Recipe
-from netsuke.core.runtime import Session
+from netsuke.core.runtime import Session, runtime_named
 from netsuke.core.task import Task, ready
 from netsuke.devices import device as find_device
 from netsuke.devices import own_file
@@ -46,7 +46,6 @@ from netsuke.fitting import (
     fitted,
     measured,
     original_state,
-    runtime_named,
     workbench,
 )
 from netsuke.fitting import judge as judge

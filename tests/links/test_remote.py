@@ -199,6 +199,41 @@ def test_a_part_that_dies_is_begun_anew(agent: Running, link: Remote, artifact: 
     assert np.array_equal(there.run((x,))[0], before)
 
 
+def test_a_part_that_is_killed_while_it_loads_is_begun_anew(
+    agent: Running, link: Remote, artifact: Artifact
+) -> None:
+    link.ship(artifact)
+    link._caller.call("serve", {"name": "k", "artifact": artifact.to_dict(), "threads": 1})
+    until(lambda: "pid" in link._caller.call("part", {"name": "k"}).head)
+    state = link._caller.call("part", {"name": "k"}).head
+    assert "address" not in state
+    psutil.Process(state["pid"]).kill()
+    assert link._ready("k")["died"] == 1
+
+
+def test_a_job_that_a_full_disk_broke_off_can_be_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from netsuke.agent.jobs import Jobs
+    from netsuke.agent.shelf import Shelf
+    from netsuke.wire.message import Message
+
+    jobs = Jobs(tmp_path, Shelf(tmp_path, set), tmp_path)
+    asked = Message({"id": "0" * 32, "job": {"kind": "facts"}})
+    with monkeypatch.context() as full:
+        full.setattr("netsuke.agent.jobs.write_json", _no_space)
+        with pytest.raises(OSError, match="No space"):
+            jobs.verbs["job"](asked)
+    with pytest.raises(WireError, match="there is no such job"):
+        jobs.verbs["result"](Message({"job": "0" * 32}))
+    jobs.verbs["job"](asked)
+    assert jobs.verbs["result"](Message({"job": "0" * 32})).head == {"done": False, "before": 0}
+
+
+def _no_space(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_what_nobody_calls_any_more_is_let_go(
     agent: Running, link: Remote, artifact: Artifact
 ) -> None:

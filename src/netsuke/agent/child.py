@@ -16,8 +16,7 @@ import psutil
 from netsuke.core.artifact import Artifact
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
-from netsuke.core.registry import named
-from netsuke.core.runtime import Runtime
+from netsuke.core.runtime import runtime_named
 
 CALLS = 3
 
@@ -36,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 def run(artifact: Artifact) -> dict[str, int]:
     """Open the artifact and call it a few times, one thread; resident memory before and at most."""
-    runtime = named(Runtime, "netsuke.runtimes", artifact.runtime)()  # type: ignore[type-abstract]
+    runtime = runtime_named(artifact.runtime)
     inputs = example(artifact)
     _forget_peak()
     idle = psutil.Process().memory_info().rss

@@ -30,6 +30,7 @@ class Jobs:
 
     def __init__(self, folder: Path, shelf: Shelf, artifacts: Path) -> None:
         self._folder, self._shelf, self._artifacts = folder, shelf, artifacts
+        self._waiting = self._unfinished()
         self._running: tuple[Path, subprocess.Popen[bytes]] | None = None
 
     @property
@@ -41,7 +42,7 @@ class Jobs:
     def used(self) -> set[str]:
         """Files of jobs that are not done."""
         found: set[str] = set()
-        for folder in self._open():
+        for folder in self._waiting:
             job = json.loads((folder / "job.json").read_text(encoding="utf8"))
             found |= {job[who]["sha256"] for who in ("subject", "baseline") if who in job}
             found |= set(job.get("files", ()))
@@ -56,10 +57,10 @@ class Jobs:
             if folder.exists() and not (folder / "result.json").exists():
                 said = f"the measuring process ended with code {process.returncode}"
                 write_json(folder / "result.json", {"error": said})
+            self._forget(folder)
             self._running = None
-        waiting = self._open()
-        if waiting:
-            self._running = (waiting[0], self._start(waiting[0]))
+        if self._waiting:
+            self._running = (self._waiting[0], self._start(self._waiting[0]))
 
     def close(self) -> None:
         """End what runs; it is begun anew by the next agent."""
@@ -72,8 +73,12 @@ class Jobs:
         command = [sys.executable, "-m", "netsuke.agent.work", str(folder)]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
-    def _open(self) -> list[Path]:
-        """Jobs without a result, the oldest first."""
+    def _forget(self, folder: Path) -> None:
+        """It waits no longer: it is done, or was dropped."""
+        self._waiting = [one for one in self._waiting if one != folder]
+
+    def _unfinished(self) -> list[Path]:
+        """What an agent before this one left without a result, the oldest first."""
         found = [
             p
             for p in self._folder.iterdir()
@@ -84,22 +89,22 @@ class Jobs:
     def _job(self, asked: Message) -> Message:
         """The job's name is the request's: who asks twice gets one."""
         folder, job = self._at(asked.text("id")), dict(asked.table("job"))
-        if not folder.exists():
-            if len(self._open()) >= WAITING:
+        if not (folder / "job.json").exists():
+            if len(self._waiting) >= WAITING:
                 raise WireError(f"{WAITING} jobs wait already; ask again when some are done")
-            self._check(job)
+            job |= self._shipped(job)
             self._keep_few()
-            folder.mkdir(mode=0o700)
+            folder.mkdir(mode=0o700, exist_ok=True)  # left by one that a full disk broke off
             if asked.frames:
                 self._sample(folder, asked)
             write_json(folder / "job.json", {**job, "artifacts": str(self._artifacts)})
+            self._waiting.append(folder)
         return Message({"job": folder.name})
 
-    def _check(self, job: Mapping[str, Any]) -> None:
-        """What it is about has been shipped."""
-        for who in ("subject", "baseline"):
-            if who in job:
-                self._shelf.artifact(job[who])
+    def _shipped(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """The artifacts it is about as they lie here. Raises WireError where one was not shipped."""
+        named = [who for who in ("subject", "baseline") if who in job]
+        return {who: self._shelf.artifact(job[who]).to_dict() for who in named}
 
     def _sample(self, folder: Path, asked: Message) -> None:
         import numpy as np
@@ -109,11 +114,10 @@ class Jobs:
 
     def _result(self, asked: Message) -> Message:
         folder = self._at(asked.text("job"))
-        if not folder.exists():
+        if not (folder / "job.json").exists():
             raise WireError(f"{folder.name}: there is no such job; ask for it anew")
         if not (folder / "result.json").exists():
-            place = [one.name for one in self._open()].index(folder.name)
-            return Message({"done": False, "before": place})
+            return Message({"done": False, "before": self._waiting.index(folder)})
         return Message(
             {"done": True, **json.loads((folder / "result.json").read_text(encoding="utf8"))}
         )
@@ -122,6 +126,7 @@ class Jobs:
         folder = self._at(asked.text("job"))
         if self._running is not None and self._running[0] == folder:
             self.close()
+        self._forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         return Message({})
 

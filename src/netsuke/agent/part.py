@@ -25,8 +25,7 @@ from netsuke.core.cut import Head
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
 from netsuke.core.quantity import show
-from netsuke.core.registry import named
-from netsuke.core.runtime import Runtime, Session
+from netsuke.core.runtime import Session, runtime_named
 from netsuke.wire.keys import Keys, Known, own_keys
 from netsuke.wire.message import Message
 from netsuke.wire.onward import Onward, patience_of
@@ -147,7 +146,7 @@ def _bound(
 
 def _opened(artifact: Artifact, threads: int) -> Session:
     """Loaded, and called once: a first call is slow, and what is wrong with the file shows."""
-    runtime = named(Runtime, "netsuke.runtimes", artifact.runtime)()  # type: ignore[type-abstract]
+    runtime = runtime_named(artifact.runtime)
     session = runtime.open(artifact, threads)
     session.run(example(artifact))
     return session

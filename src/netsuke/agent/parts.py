@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,13 +17,12 @@ from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
 from netsuke.core.files import write_json
 from netsuke.core.quantity import show
-from netsuke.wire.keys import check_public
+from netsuke.wire.keys import NAME, check_public
 from netsuke.wire.message import Message, WireError
 from netsuke.wire.service import Handler
 
 FEW_BUFFERS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """What the libraries of a part need not set aside memory for: it computes in onnxruntime's own threads."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST_THREADS = 1024
 STEADY = 2.0
 """Seconds that a part must have run for its next death to count as its first."""
@@ -93,7 +91,8 @@ class Parts:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, **FEW_BUFFERS},
         )  # fmt: skip
         assert part.process.stdout is not None
-        _unblock(part.process.stdout.fileno())
+        # Reading what is not there gives nothing, and does not wait.
+        os.set_blocking(part.process.stdout.fileno(), False)
         part.said, part.since = {}, time.monotonic()
 
     def _listen(self, part: _Part) -> None:
@@ -107,15 +106,12 @@ class Parts:
                 # Begun anew it listens where it did: who calls it finds it again.
                 self._keep(part, {**part.told, "address": part.said["address"]})
         elif part.process.poll() is not None:
-            part.said = {
-                "error": f"its process ended with code {part.process.returncode} while it loaded"
-            }
+            self._mourn(part)
         if "error" in part.said:
-            part.process.wait()
-            part.process = None
+            _end(part, part.said)
 
     def _mourn(self, part: _Part) -> None:
-        """It died: begun anew, later and later where it dies every time."""
+        """It died, loading or at work: begun anew, later and later where it dies every time."""
         assert part.process is not None
         steady = time.monotonic() - part.since > STEADY
         part.died = 1 if steady else part.died + 1
@@ -132,10 +128,8 @@ class Parts:
         except psutil.NoSuchProcess:
             return
         if taken > limit:
-            _end(part)
-            part.said = {
-                "error": f"took {show(taken, 'B')} of memory, its limit is {show(limit, 'B')}"
-            }
+            said = f"took {show(taken, 'B')} of memory, its limit is {show(limit, 'B')}"
+            _end(part, {"error": said})
 
     def _serve(self, asked: Message) -> Message:
         name, limit, idle = asked.text("name"), asked.head.get("memory"), asked.head.get("idle")
@@ -151,10 +145,11 @@ class Parts:
             "address": f"tcp://{self._host}:0", **_chained(asked), **self._beside(asked),
             "known": str(self._state.folder / "known"), "keys": str(self._state.folder / "keys.toml"),
         }  # fmt: skip
+        part = _Part(told)
+        self._keep(part, told)
         if name in self._parts:
             _end(self._parts[name])
-        self._parts[name] = _Part(told)
-        self._keep(self._parts[name], told)
+        self._parts[name] = part
         return Message({"part": name})
 
     def _beside(self, asked: Message) -> dict[str, Any]:
@@ -210,7 +205,8 @@ def _state(part: _Part) -> dict[str, Any]:
     return state | ({"pid": part.process.pid} if part.process else {})
 
 
-def _end(part: _Part) -> None:
+def _end(part: _Part, said: dict[str, Any] | None = None) -> None:
+    """End its process. said: why it is not begun anew, where it is not."""
     if part.process is None:
         return
     part.process.terminate()
@@ -219,9 +215,4 @@ def _end(part: _Part) -> None:
     except subprocess.TimeoutExpired:
         part.process.kill()
         part.process.wait()
-    part.process, part.said = None, {}
-
-
-def _unblock(handle: int) -> None:
-    """Reading what is not there gives nothing, and does not wait."""
-    os.set_blocking(handle, False)
+    part.process, part.said = None, said or {}

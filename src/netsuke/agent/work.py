@@ -24,7 +24,7 @@ from netsuke.core.files import write_json
 from netsuke.core.goal import Goal
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.registry import named
-from netsuke.core.runtime import Runtime
+from netsuke.core.runtime import runtime_named
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 
@@ -61,7 +61,7 @@ def probed(job: Job, folder: Path) -> Any:
 
 def turns(job: Job, folder: Path) -> Any:
     """Rounds of CPU seconds of a call of each of some files, on made-up inputs."""
-    runtime = _runtime(job["runtime"])
+    runtime = runtime_named(job["runtime"])
     return runtime.turns([(Path(job["artifacts"]) / name).read_bytes() for name in job["files"]])
 
 
@@ -69,15 +69,11 @@ KINDS: dict[str, Callable[[Job, Path], Any]] = {"facts": facts, "probe": probed,
 
 
 def _subject(told: Mapping[str, Any], folder: Path) -> Subject:
-    artifact = Artifact.from_dict({**told, "path": told["sha256"]}, folder)
+    artifact = Artifact.from_dict(told, folder)
     check_whole(artifact)
     return Subject(
-        artifact=artifact, open=functools.partial(_runtime(artifact.runtime).open, artifact)
+        artifact=artifact, open=functools.partial(runtime_named(artifact.runtime).open, artifact)
     )
-
-
-def _runtime(name: str) -> Runtime:
-    return named(Runtime, "netsuke.runtimes", name)()  # type: ignore[type-abstract]
 
 
 def _sample(folder: Path) -> Any:

@@ -66,9 +66,9 @@ def pair(
 def _meet(name: str, address: str, code: str) -> None:
     """Pair, and keep what the device says of itself as a device file."""
     from netsuke.cli.machines import device_table
+    from netsuke.core.runtime import runtime_named
     from netsuke.devices import own_file
     from netsuke.devices.file import write_device
-    from netsuke.fitting import runtime_named
     from netsuke.links.pair import pair as paired
     from netsuke.links.remote import Remote
 
@@ -116,7 +116,7 @@ def serve(
     """Spread a model over paired devices, each with a part of it within its memory, and serve it there."""
     from netsuke import serving as verb
     from netsuke.cli.machines import part_table, routes_of
-    from netsuke.fitting import runtime_named
+    from netsuke.core.runtime import runtime_named
 
     if objective not in ("throughput", "latency"):
         raise NetsukeError(f"--objective: {objective!r} is neither throughput nor latency")
@@ -169,7 +169,7 @@ def unserve(
 ) -> None:
     """End what netsuke serve began."""
     from netsuke import serving as verb
-    from netsuke.fitting import runtime_named
+    from netsuke.core.runtime import runtime_named
     from netsuke.links.served import serving
 
     verb.stop(serving(name), runtime_named("onnxruntime"))

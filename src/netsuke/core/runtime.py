@@ -12,6 +12,7 @@ from netsuke.core.device import Device
 from netsuke.core.errors import NetsukeError
 from netsuke.core.kernels import Kernel, KernelFiles, kernel_of_turns
 from netsuke.core.model import Model
+from netsuke.core.registry import named
 
 
 class Session(Protocol):
@@ -75,3 +76,8 @@ class Runtime(ABC):
         """A file of this runtime's form with next to nothing but this kernel; None where it makes none."""
         files = self.kernel_files(kernel)
         return None if files is None else files.contents[0]
+
+
+def runtime_named(name: str) -> Runtime:
+    """Raises NetsukeError listing near names."""
+    return named(Runtime, "netsuke.runtimes", name)()  # type: ignore[type-abstract]

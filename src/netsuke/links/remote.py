@@ -38,6 +38,8 @@ LEAVING = 3.0
 """Seconds that a device has to say that it let go."""
 IDLE = 600
 """Seconds that a network which is called from here is kept there when nobody calls any more."""
+DEATHS = 4
+"""In a row, of what is to be served, until that is given up here."""
 LOADING, JOB = 60.0, 1800.0
 """Seconds that a network may take to load, and a measurement to be done."""
 
@@ -146,6 +148,10 @@ class Remote(Link):
                 return state
             if "error" in state:
                 raise WireError(f"{self.name}: {state['error']}")
+            if state["died"] >= DEATHS:
+                raise WireError(
+                    f"{self.name}: the process of {name} died {DEATHS} times while it loaded"
+                )
             time.sleep(LOOK)
         raise WireError(f"{self.name}: {name} was not ready in {LOADING:g} s")
 
@@ -173,17 +179,13 @@ class Remote(Link):
         if wanted in self._there:
             return
         stored = artifact.path.with_suffix(".nsk")
-        if self._whole(wanted):
-            pass
-        elif stored.exists() and stored.stat().st_size < artifact.path.stat().st_size:
+        smaller = stored.exists() and stored.stat().st_size < artifact.path.stat().st_size
+        if smaller and not self._caller.call("have", {"sha256": wanted}).head["whole"]:
             name = self._send(stored, hash_of(stored))
             self._caller.call("expand", {"stored": name, "sha256": wanted}, patience=LOADING)
         else:
             self._send(artifact.path, wanted)
         self._there.add(wanted)
-
-    def _whole(self, name: str) -> bool:
-        return bool(self._caller.call("have", {"sha256": name}).head["whole"])
 
     def _send(self, path: Path, name: str) -> str:
         with path.open("rb") as file:

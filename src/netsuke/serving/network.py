@@ -21,7 +21,6 @@ from netsuke.links.book import check_name
 from netsuke.links.remote import Remote
 from netsuke.probes.memory import fresh
 
-MOST = 4
 LAST = Route(bandwidth=float("inf"))
 """What lies behind the last device."""
 
@@ -86,7 +85,7 @@ class Network:
         return self.process["idle"] + share * (self.process["peak"] - self.process["idle"])
 
 
-def segmented(artifact: Artifact, runtime: Runtime, tensors: int = MOST) -> Network:
+def segmented(artifact: Artifact, runtime: Runtime, tensors: float = float("inf")) -> Network:
     """The artifact with every place where it can be cut that at most so many tensors cross."""
     cuts = tuple(cut for cut in runtime.cuts(artifact) if len(cut.tensors) <= tensors)
     with tempfile.TemporaryDirectory() as folder:
