@@ -71,12 +71,13 @@ class _Served:
             self._context, lambda _, key: key in guests or known.name_of(key) is not None
         )
         socket, self.address = _bound(self._context, keys, told["address"])
-        self._service = Service(socket, {"run": self._run})
+        self._service = Service(socket, {"run": self._run, "load": self._load})
         next_one = told["next"]
         self._onward = (
             Onward(self._context, keys, next_one, self._service.reply) if next_one else None
         )
         self._idle, self._asked = told["idle"], time.monotonic()
+        self._calls, self._seconds = 0, 0.0
         self._on = True
 
     def end(self) -> None:
@@ -107,7 +108,7 @@ class _Served:
 
     def _run(self, asked: Message) -> Message | None:
         self._asked = time.monotonic()
-        made = self._stage.run(asked)
+        made = self._timed(asked)
         if self._onward is None:
             return made
         early = self._stage.early(made)
@@ -115,6 +116,16 @@ class _Served:
             rescue = partial(self._stage.alone, asked) if self._stage.whole else None
             self._onward.send(self._service.asker, made, patience_of(asked), rescue)
         return early
+
+    def _timed(self, asked: Message) -> Message:
+        start = time.perf_counter()
+        made = self._stage.run(asked)
+        self._calls, self._seconds = self._calls + 1, self._seconds + time.perf_counter() - start
+        return made
+
+    def _load(self, asked: Message) -> Message:
+        """How often it was called so far, and the seconds that took, the ways not counted."""
+        return Message({"calls": self._calls, "seconds": self._seconds})
 
 
 def _stage(artifact: Artifact, told: Mapping[str, Any]) -> Stage:

@@ -13,10 +13,11 @@ from netsuke.agent.jobs import Jobs
 from netsuke.agent.parts import Parts
 from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
+from netsuke.agent.ways import Ways, ping
 from netsuke.core.errors import NetsukeError
 from netsuke.wire import pairing
 from netsuke.wire.message import Message, WireError
-from netsuke.wire.service import Service
+from netsuke.wire.service import Asker, Service
 from netsuke.wire.sockets import PAIRING, Door, listening
 
 PORT = 5747
@@ -62,14 +63,12 @@ class Agent:
         shelf = Shelf(state.artifacts, lambda: self._jobs.used | self._parts.used)
         self._jobs = Jobs(state.jobs, shelf, state.artifacts)
         self._parts = Parts(state, shelf, place.host)
+        self._ways = Ways(self._context, state.keys, self._reply)
         verbs = {
-            "hello": self._hello,
-            "echo": _echo,
-            **shelf.verbs,
-            **self._jobs.verbs,
-            **self._parts.verbs,
-        }
-        self._service = Service(socket, verbs)
+            "hello": self._hello, "echo": _echo, "ping": ping, "welcome": self._ways.welcome, "reach": self._reach,
+            **shelf.verbs, **self._jobs.verbs, **self._parts.verbs,
+        }  # fmt: skip
+        self._service = Service(socket, verbs, self._may)
         self._on = True
 
     def pair(self) -> str:
@@ -101,22 +100,20 @@ class Agent:
             self._jobs.close()
             self._parts.close()
             self._close_pairing()
-            self._service.socket.close()
             self._door.close()
-            self._context.term()
+            self._context.destroy(linger=0)
 
     def _turn(self) -> None:
-        services = {self._service.socket: self._service}
+        turns = {self._door.socket: self._door.answer, self._service.socket: self._service.turn}
         if self._pairing is not None:
-            services[self._pairing.service.socket] = self._pairing.service
+            turns[self._pairing.service.socket] = self._pairing.service.turn
+        turns |= self._ways.turns
         poller = zmq.Poller()
-        for socket in (self._door.socket, *services):
+        for socket in turns:
             poller.register(socket, zmq.POLLIN)
         for socket, _ in poller.poll(TICK):
-            if socket is self._door.socket:
-                self._door.answer()
-            else:
-                services[socket].turn()
+            turns[socket]()
+        self._ways.turn()
         if self._pairing is not None and time.monotonic() > self._pairing.until:
             self._close_pairing()
         self._jobs.turn()
@@ -125,7 +122,17 @@ class Agent:
     def _allowed(self, domain: str, public: str) -> bool:
         if domain == PAIRING:
             return self._pairing is not None and public == self._pairing.guest
-        return self._state.known.name_of(public) is not None
+        return self._ways.welcomes(public) or self._state.known.name_of(public) is not None
+
+    def _may(self, public: str, verb: str) -> bool:
+        """A guest gets no further than being heard."""
+        return verb == "ping" or self._state.known.name_of(public) is not None
+
+    def _reach(self, asked: Message) -> None:
+        self._ways.reach(self._service.asker, asked)
+
+    def _reply(self, asker: Asker, answer: Message) -> None:
+        self._service.reply(asker, answer)
 
     def _hello(self, asked: Message) -> Message:
         return Message({"netsuke": __version__})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ from netsuke.core.runtime import runtime_named
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 
+SPIN = 0.5
+"""Seconds of looking at how much of its time a thread gets."""
 Job = Mapping[str, Any]
 
 
@@ -65,7 +68,20 @@ def turns(job: Job, folder: Path) -> Any:
     return runtime.turns([(Path(job["artifacts"]) / name).read_bytes() for name in job["files"]])
 
 
-KINDS: dict[str, Callable[[Job, Path], Any]] = {"facts": facts, "probe": probed, "turns": turns}
+def stretch(job: Job, folder: Path) -> Any:
+    """Seconds that pass while one thread computes for one: above 1 where others compute besides, or heat holds it back."""
+    start, spent = time.perf_counter(), time.thread_time()
+    while time.perf_counter() < start + SPIN:
+        pass
+    return (time.perf_counter() - start) / (time.thread_time() - spent)
+
+
+KINDS: dict[str, Callable[[Job, Path], Any]] = {
+    "facts": facts,
+    "stretch": stretch,
+    "probe": probed,
+    "turns": turns,
+}
 
 
 def _subject(told: Mapping[str, Any], folder: Path) -> Subject:

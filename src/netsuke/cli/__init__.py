@@ -9,7 +9,8 @@ from netsuke import __version__
 from netsuke.cli.carving import advise, fit, inspect
 from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
-from netsuke.cli.linking import agent, gateway, pair, serve, unserve
+from netsuke.cli.linking import agent, pair
+from netsuke.cli.serving import gateway, serve, unserve
 from netsuke.cli.storing import pack, unpack
 from netsuke.cli.studying import study
 from netsuke.core.errors import NetsukeError

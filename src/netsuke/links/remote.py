@@ -24,12 +24,14 @@ from netsuke.core.partition import Route
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.runtime import Runtime, Session
 from netsuke.links.book import entry, keys_file
-from netsuke.wire.caller import Caller, UnreachableError
+from netsuke.wire.caller import PATIENCE, Caller, UnreachableError
 from netsuke.wire.keys import own_keys
 from netsuke.wire.message import WireError, arrays_of, with_arrays
 
-ECHOES, ECHO = 5, 1 << 18
-"""Echoes that tell how a device is reached, and bytes of the large ones."""
+PINGS, SMALL, LARGE = 5, 1 << 12, 1 << 20
+"""Times that nothing is sent to tell a delay; bytes of the first and the last load that is to tell a rate."""
+LONG, PLAIN = 3.0, 0.01
+"""A load tells a rate where it takes so many times what nothing does, and so many seconds more."""
 PIECE = 1 << 20
 """Bytes shipped at a time: what is lost of a file when a link breaks."""
 LOOK = 0.05
@@ -50,8 +52,7 @@ class Remote(Link):
     def __init__(self, name: str, runtime: Runtime) -> None:
         known = entry(name)
         self.name, self._runtime = name, runtime
-        self._keys, self.public = own_keys(keys_file()), known.public
-        self._host = known.address.rpartition(":")[0]
+        self._keys, self.public, self.address = own_keys(keys_file()), known.public, known.address
         self._caller = Caller(self._keys, known.public, known.address, name)
         self._there: set[str] = set()
         self._opened: list[_Opened] = []
@@ -77,10 +78,25 @@ class Remote(Link):
         title = found.title.replace("this machine", self.name)
         return replace(found, name=self.name, title=title, measured=False)
 
-    def route(self) -> Route:
-        """How this device is reached from here: by how long echoes of nothing and of some bytes take."""
-        nothing, some = (min(self.echo(size) for _ in range(ECHOES)) for size in (0, ECHO))
-        return Route(bandwidth=2 * ECHO / max(some - nothing, 1e-6), delay=nothing / 2)
+    def route(self, other: Remote) -> Route:
+        """How another paired device is reached from this one: by how long nothing, and ever more bytes, take there.
+
+        Raises NetsukeError where it is not.
+        """
+        other._caller.call("welcome", {"public": self.public})
+        nothing = min(self._reached(other, 0) for _ in range(PINGS))
+        size, took = SMALL, 0.0
+        while (took := self._reached(other, size)) < LONG * nothing + PLAIN and size < LARGE:
+            size *= 4
+        if took < PLAIN:
+            took = min(took, *(self._reached(other, size) for _ in range(PINGS)))
+        return Route(bandwidth=size / max(took - nothing, 1e-6), delay=nothing / 2)
+
+    def _reached(self, other: Remote, size: int) -> float:
+        """Seconds until so many bytes have come there, and word of it back."""
+        asked = {"name": other.name, "address": other.address, "public": other.public, "size": size}
+        seconds = self._caller.call("reach", asked, patience=LOADING).head["seconds"]
+        return float(seconds)
 
     def serve(self, artifact: Artifact, told: Mapping[str, Any]) -> dict[str, Any]:
         """Have the artifact served there, as it is told. Returns how it is: its address, its memory.
@@ -90,7 +106,7 @@ class Remote(Link):
         self._ship(artifact)
         self._caller.call("serve", {**told, "artifact": artifact.to_dict()})
         state = self._ready(told["name"])
-        address = f"{self._host}:{state['address'].rpartition(':')[2]}"
+        address = f"{self.address.rpartition(':')[0]}:{state['address'].rpartition(':')[2]}"
         return {"address": address, "memory": state["memory"], "sha256": artifact.sha256}
 
     def ship(self, artifact: Artifact) -> dict[str, Any]:
@@ -102,10 +118,19 @@ class Remote(Link):
         """Serve it there no longer."""
         self._caller.call("stop", {"name": name})
 
+    def parts(self, patience: float = PATIENCE) -> dict[str, Mapping[str, Any]]:
+        """What it serves, by name, and how that is: its "address" and "memory", or an "error", and how often it "died"
+        in a row. Raises UnreachableError where it does not say so in time."""
+        return self._caller.call("parts", patience=patience).table("parts")
+
+    def calling(self, address: str) -> Caller:
+        """A part that it serves at this address, to ask itself."""
+        return Caller(self._keys, self.public, address, self.name)
+
     def open(self, artifact: Artifact, threads: int = 1) -> Session:
         name = f"call-{artifact.sha256[:16]}-{threads}"
         address = self.serve(artifact, {"name": name, "threads": threads, "idle": IDLE})["address"]
-        self._opened.append(_Opened(Caller(self._keys, self.public, address, self.name), name))
+        self._opened.append(_Opened(self.calling(address), name))
         return self._opened[-1]
 
     def probe(
@@ -121,6 +146,10 @@ class Remote(Link):
         }  # fmt: skip
         found = self._done(job, _sample(subject.artifact, stream))
         return tuple(replace(Evidence(**one), device=self.name) for one in found)
+
+    def stretch(self) -> float:
+        """Seconds that pass there while one thread computes for one."""
+        return float(self._done({"kind": "stretch"}))
 
     def turns(self, contents: Sequence[bytes]) -> list[list[float]]:
         files = [self.put(content) for content in contents]

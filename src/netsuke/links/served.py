@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,15 @@ from netsuke.wire.service import Asker
 ENDS = ("inputs", "outputs")
 TICK = 100
 """Milliseconds between looks at what took too long."""
+FOLLOW = 0.25
+"""Seconds between looks at whether it is served elsewhere by now."""
 
 
 @dataclass(frozen=True)
 class Serving:
     """What is served, and where it is called. of: the SHA-256 of the whole network's file. inputs, outputs: its tensors
     in order. address, public: of the first part. parts: of each its "device", what it is called there
-    ("part"), and what was planned of it."""
+    ("part"), and what was planned of it. devices: all that may have some. moves: how often they were placed anew. error: why it cannot be called now."""
 
     name: str
     of: str
@@ -41,6 +44,9 @@ class Serving:
     address: str
     public: str
     parts: tuple[Mapping[str, Any], ...]
+    devices: tuple[str, ...]
+    moves: int = 0
+    error: str | None = None
 
     def write(self) -> None:
         write_json(_file(self.name), asdict(self))
@@ -58,7 +64,8 @@ def serving(name: str) -> Serving:
             key: tuple(Tensor(**{**t, "shape": tuple(t["shape"])}) for t in told[key])
             for key in ENDS
         }
-        return Serving(**{**told, **ends, "parts": tuple(told["parts"])})
+        rows = {key: tuple(told[key]) for key in ("parts", "devices")}
+        return Serving(**{**told, **ends, **rows})
     except FileNotFoundError as error:
         raise NetsukeError(
             f"{name}: nothing is served under this name; netsuke serve RUN --on DEVICES"
@@ -79,22 +86,22 @@ class Answer(tuple[Array, ...]):
 
 
 class Served(Closing):
-    """Calls what is served. Raises NetsukeError from every call for what went wrong, by the part it went wrong in."""
+    """Calls what is served, and follows it where it moves: what is under way then is asked anew there. Raises NetsukeError
+    from every call for what went wrong, by the part it went wrong in."""
 
     def __init__(self, what: Serving) -> None:
         self._what = what
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._answers: dict[str, Message] = {}
-        first = what.parts[0]
-        told = {
-            "name": f"{first['device']}: {first['part']}",
-            "address": what.address,
-            "public": what.public,
-        }
-        self._onward = Onward(self._context, own_keys(keys_file()), told, self._keep)
-        self._poller = zmq.Poller()
-        for socket in (self._onward.socket, self._onward.monitor):
-            self._poller.register(socket, zmq.POLLIN)
+        self._under_way: set[str] = set()
+        self._onward, self._looked = self._way(), time.monotonic()
+
+    def _way(self) -> Onward:
+        """To the first part."""
+        first, what = self._what.parts[0], self._what
+        name = f"{first['device']}: {first['part']}"
+        told = {"name": name, "address": what.address, "public": what.public}
+        return Onward(self._context, own_keys(keys_file()), told, self._keep)
 
     def close(self) -> None:
         self._context.destroy(linger=0)
@@ -122,11 +129,16 @@ class Served(Closing):
 
     def send(self, inputs: Sequence[Array], patience: float) -> str:
         """Begin a call; returns the name to take its answer by. Raises NetsukeError for inputs that do not fit."""
+        if self._what.error is not None:
+            self._follow()
         name, what = uuid.uuid4().hex, self._what
+        if what.error is not None:
+            raise WireError(f"{what.name}: {what.error}")
         if len(inputs) != len(what.inputs):
             raise NetsukeError(f"{what.name}: takes {len(what.inputs)} inputs, got {len(inputs)}")
         names = [tensor.name for tensor in what.inputs]
         message = with_arrays({"of": what.of, "names": names}, inputs)
+        self._under_way.add(name)
         self._onward.send(Asker(b"", "", name), message, patience)
         return name
 
@@ -146,14 +158,32 @@ class Served(Closing):
 
     def turn(self, bell: zmq.Socket[bytes] | None = None) -> None:
         """Take what has come, or wait a moment for it, or for a bell of one's own to ring."""
-        if bell is not None and bell not in self._poller:
-            self._poller.register(bell, zmq.POLLIN)
-        for socket, _ in self._poller.poll(TICK):
-            if socket is self._onward.socket:
-                self._onward.answered()
-            elif socket is self._onward.monitor:
-                self._onward.changed()
+        turns = {
+            self._onward.socket: self._onward.answered,
+            self._onward.monitor: self._onward.changed,
+        }
+        poller = zmq.Poller()
+        for socket in (*turns, *([] if bell is None else [bell])):
+            poller.register(socket, zmq.POLLIN)
+        for socket, _ in poller.poll(TICK):
+            if socket in turns:
+                turns[socket]()
         self._onward.turn()
+        if time.monotonic() > self._looked + FOLLOW:
+            self._follow()
+
+    def _follow(self) -> None:
+        """Call it where it is served by now."""
+        self._looked = time.monotonic()
+        found = _now(self._what)
+        if found.moves != self._what.moves:
+            self._what, before = found, self._onward
+            self._onward = self._way()
+            self._onward.take_over(before)
+        self._what = replace(self._what, error=found.error)
+        if found.error is not None:
+            for name in tuple(self._under_way):
+                self._keep(Asker(b"", "", name), Message({"error": found.error}))
 
     def _awaited(self, name: str) -> Answer:
         while not self.answered(name):
@@ -161,4 +191,14 @@ class Served(Closing):
         return self.take(name)
 
     def _keep(self, asker: Asker, answer: Message) -> None:
-        self._answers[asker.name] = answer
+        if asker.name in self._under_way:
+            self._under_way.remove(asker.name)
+            self._answers[asker.name] = answer
+
+
+def _now(what: Serving) -> Serving:
+    """How it is served by now."""
+    try:
+        return serving(what.name)
+    except NetsukeError as error:
+        return replace(what, error=str(error).removeprefix(f"{what.name}: "))

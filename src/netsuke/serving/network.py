@@ -21,14 +21,14 @@ from netsuke.links.book import check_name
 from netsuke.links.remote import Remote
 from netsuke.probes.memory import fresh
 
-LAST = Route(bandwidth=float("inf"))
-"""What lies behind the last device."""
+SOCKETS = 13e6
+"""Resident bytes that a part takes for being called, beside what a process takes that only runs it (measured: 12 … 13 MB)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
     """How a network is to be spread. objective: many answers a second, or each soon. memory: the most bytes its process
-    may take on each device, None for any. routes: between each device and the next; None measures them from here.
+    may take on each device, None for any. routes: between each device and the next; None has them measured.
     offline: whether the first device also holds the whole network, and answers with it while the next one is gone.
     exits: how an answer may come early; None where none may."""
 
@@ -79,10 +79,12 @@ class Network:
         return (float(ends[0]), *(float(cut.size) for cut in self.cuts), float(ends[1]))
 
     def takes(self, start: int, end: int) -> float:
-        """Resident bytes of a process that runs these segments: of what the whole takes, their share by their size."""
+        """Resident bytes of a part of these segments: of what the whole takes, their share by their size."""
         sizes = [len(segment) for segment in self.segments]
         share = sum(sizes[start:end]) / sum(sizes)
-        return self.process["idle"] + share * (self.process["peak"] - self.process["idle"])
+        return (
+            SOCKETS + self.process["idle"] + share * (self.process["peak"] - self.process["idle"])
+        )
 
 
 def segmented(artifact: Artifact, runtime: Runtime, tensors: float = float("inf")) -> Network:
@@ -96,17 +98,13 @@ def segmented(artifact: Artifact, runtime: Runtime, tensors: float = float("inf"
 
 
 def measured(network: Network, links: Sequence[Remote], how: Spread, watch: Observer) -> Row:
-    """Every segment timed on every device, and the ways between them. Raises NetsukeError where these are not as many as
-    it takes."""
-    timed = [_seconds(network, link) for link in watch.track(links, "timing segments")]
-    routes = tuple(link.route() for link in links[:-1]) if how.routes is None else how.routes
-    if len(routes) != len(links) - 1:
-        raise NetsukeError(f"serve: {len(routes)} links between {len(links)} devices")
+    """Every segment timed on every device, in seconds of its processor. Raises NetsukeError where ways are told of, but not
+    as many as there are between the devices."""
+    if how.routes is not None and len(how.routes) != len(links) - 1:
+        raise NetsukeError(f"serve: {len(how.routes)} links between {len(links)} devices")
     seats = tuple(
-        Seat(name=link.name, seconds=seconds, memory=how.limit(number), route=route)
-        for number, (link, seconds, route) in enumerate(
-            zip(links, timed, (*routes, LAST), strict=True)
-        )
+        Seat(name=link.name, seconds=_seconds(network, link), memory=how.limit(number))
+        for number, link in enumerate(watch.track(links, "timing segments"))
     )
     return Row(seats=seats, crossing=network.crossing, takes=network.takes)
 

@@ -44,7 +44,8 @@ class _Pending:
 
 
 class Onward:
-    """Hands requests on and answers back. told: ``{"name": …, "address": …, "public": key}`` of the next part."""
+    """Hands requests on and answers back. failed: whether an answer did not come in time. told: ``{"name": …, "address": …, "public": key}`` of the next part. verb: what
+    is asked of it."""
 
     def __init__(
         self,
@@ -52,14 +53,29 @@ class Onward:
         keys: Keys,
         told: Mapping[str, str],
         reply: Reply,
+        verb: str = "run",
     ) -> None:
-        self.name, self._reply = told["name"], reply
+        self.name, self._reply, self._verb = told["name"], reply, verb
         self.socket = calling(context, keys, told["public"], told["address"])
         self.monitor = self.socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
         self._pending: dict[str, _Pending] = {}
         self._there, self._gone = False, time.monotonic()
+        self.failed = False
+
+    def take_over(self, other: Onward) -> None:
+        """What is under way there goes this way instead, from the start."""
+        for name, pending in other._pending.items():
+            pending.sent = False
+            self._pending[name] = pending
+        other._pending = {}
+        other.close()
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close()
+        self.socket.close()
 
     @property
     def full(self) -> bool:
@@ -74,7 +90,7 @@ class Onward:
         if known is not None:
             known.asker = asker
             return
-        head = {**message.head, "id": asker.name, "do": "run", "left": LEFT * patience}
+        head = {**message.head, "id": asker.name, "do": self._verb, "left": LEFT * patience}
         frames = pack(Message(head, message.frames))
         pending = _Pending(asker, frames, time.monotonic() + patience, rescue)
         self._pending[asker.name] = pending
@@ -107,6 +123,7 @@ class Onward:
                 del self._pending[name]
                 self._reply(pending.asker, pending.rescue())
             elif now > pending.until:
+                self.failed = True
                 del self._pending[name]
                 self._reply(
                     pending.asker, Message({"error": f"{self.name}: did not answer in time"})

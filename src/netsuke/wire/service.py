@@ -30,10 +30,16 @@ class Asker(NamedTuple):
 
 
 class Service:
-    """Answers what comes in at a socket. verbs: what can be asked, by name. asker: who asks, while a verb is at it."""
+    """Answers what comes in at a socket. verbs: what can be asked, by name. may: whether who has this key may ask for
+    that. asker: who asks, while a verb is at it."""
 
-    def __init__(self, socket: zmq.Socket[bytes], verbs: Mapping[str, Handler]) -> None:
-        self.socket, self._verbs = socket, verbs
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        verbs: Mapping[str, Handler],
+        may: Callable[[str, str], bool] = lambda user, verb: True,
+    ) -> None:
+        self.socket, self._verbs, self._may = socket, verbs, may
         self._answers: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
         self.asker = Asker(b"", "", "")
 
@@ -75,6 +81,8 @@ class Service:
 
     def _once(self, asked: Message) -> list[Any] | None:
         key = self.asker.user, self.asker.name
+        if not self._may(self.asker.user, asked.text("do")):
+            raise WireError("this is not for you to ask")
         if key in self._answers:
             return self._answers[key]
         answer = self._done(asked)

@@ -10,42 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
-import torch
 from tests.conftest import Said
-from tests.models import ResNet
 from tests.notes import Notes
+from tests.spread import NEAR, X, parts_of
 
 from netsuke.core.artifact import Artifact
 from netsuke.core.data import stream
 from netsuke.core.errors import NetsukeError
-from netsuke.core.partition import Route
-from netsuke.devices import device
 from netsuke.links.remote import Remote
 from netsuke.links.served import Served, Serving, serving
-from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.serving import Exits, Spread, serve, stop
 from netsuke.testing.agents import Proxy, Running, paired, started, until
 from netsuke.wire.message import WireError
 
-TINY = Path(__file__).parent / "workload_tiny.py"
-NEAR = (Route(bandwidth=1e12),)
-X = np.random.default_rng(0).standard_normal((8, 1, 3, 32, 32)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    torch.manual_seed(0)
-    model = capture(ResNet(2).eval(), (torch.zeros(2, 3, 32, 32),), "resnet")
-    return OnnxRuntime().export(model, device("pi4"), tmp_path_factory.mktemp("made") / "m.onnx")
-
-
-@pytest.fixture(scope="module")
-def expected(artifact: Artifact) -> list[np.ndarray]:
-    session = OnnxRuntime().open(artifact)
-    return [session.run((x,))[0] for x in X]
+TINY = Path(__file__).parents[1] / "workload_tiny.py"
 
 
 @pytest.fixture
@@ -57,14 +37,6 @@ def agents(tmp_path: Path) -> Iterator[dict[str, Running]]:
 @pytest.fixture
 def spread(agents: dict[str, Running], artifact: Artifact) -> Serving:
     return serve(artifact, OnnxRuntime(), list(agents), Spread(name="resnet", routes=NEAR))
-
-
-def parts_of(running: Running) -> list[psutil.Process]:
-    return [
-        p
-        for p in psutil.Process(running.process.pid).children()
-        if "netsuke.agent.part" in p.cmdline()
-    ]
 
 
 def test_two_devices_give_what_one_gives(
@@ -164,7 +136,7 @@ def test_a_part_that_stays_away_is_named_in_time(
     agents["pi2"].kill()
     with Served(spread) as called:
         start = time.monotonic()
-        with pytest.raises(WireError, match="resnet: pi2: resnet-2-of-2: did not answer in time"):
+        with pytest.raises(WireError, match="resnet: pi2: resnet.0-2-of-2: did not answer in time"):
             called.run((X[0],), patience=1.5)
         assert time.monotonic() - start < 6
 
