@@ -28,7 +28,7 @@ FACE = {
     "pair": ["name", "address", "code", "--forget"],
     "agent": ["--host", "--port", "--pair", "--state"],
     "serve": [
-        "what", "--on", "--name", "--objective", "--memory", "--link", "--offline", "--exit", "--workload", "--json",
+        "what", "--on", "--name", "--objective", "--memory", "--link", "--offline", "--exit", "--workload", "--watch", "--json",
     ],
     "unserve": ["name"],
     "gateway": ["names", "--host", "--port"],

@@ -6,7 +6,7 @@ both change while a network is served.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ from netsuke.links.remote import Remote
 from netsuke.links.served import serving
 from netsuke.serving.network import Spread, measured, segmented
 from netsuke.serving.placement import Placement, parts_of
-from netsuke.serving.view import View
+from netsuke.serving.view import ANSWER, View
 from netsuke.wire.caller import UnreachableError
 
 WORTH = 1.2
@@ -48,6 +48,8 @@ class Keeper(Closing):
         self._better = 0
         plan = best(row, how.objective)
         self._place(Placement(network, row, plan, how, self._links, _moves(how.name)))
+        self.serving.write()
+        self._sweep()
 
     def close(self) -> None:
         """What it serves stays served, as it is."""
@@ -56,20 +58,26 @@ class Keeper(Closing):
     def look(self) -> bool:
         """Look once, and move what cannot stay or would be clearly better elsewhere. Returns whether it is served still."""
         try:
-            serving(self.serving.name)
-        except NetsukeError:
-            return False
-        try:
-            self._turn()
+            if self._wanted:
+                self._turn()
         except NetsukeError as error:
             self._watch.note(f"could not look: {error}")
-        return True
+        return self._wanted
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether nobody ended it."""
+        with suppress(NetsukeError):
+            return bool(serving(self.serving.name))
+        return False
 
     def _turn(self) -> None:
         seen = self._view.look(self.serving, self._placement.plan)
         if seen.waiting:
             return
-        self._sweep(seat.name for seat in seen.row.seats)
+        self._sweep()
+        if not self._wanted:
+            return
         if seen.trouble:
             self._leave(seen.row, seen.trouble)
         else:
@@ -102,23 +110,27 @@ class Keeper(Closing):
             self._end()
         moves = _moves(self.serving.name)
         self._place(replace(self._placement, row=row, plan=plan, moves=moves))
+        if not self._wanted:  # nobody asks for it any more
+            self._end()
+            return
+        self.serving.write()
+        self._sweep()
         parts = ", ".join(f"{told['device']} to {told['to']}" for told in self.serving.parts)
         self._watch.note(f"moved: {parts} ({why})")
 
     def _place(self, placement: Placement) -> None:
-        """Who calls follows: what was under way is asked anew, so what was there before can end at once."""
         self.serving = placement.served(self._watch)
         self._placement, self._better = placement, 0
         self._view.forget()
-        self._sweep(seat.name for seat in placement.row.seats)
 
-    def _sweep(self, names: Iterable[str]) -> None:
-        """End what is left on these devices of where it was before."""
+    def _sweep(self) -> None:
+        """End what is left of where it was before: who calls asks anew for what was under way there."""
         used = {(told["device"], told["part"]) for told in self.serving.parts}
-        for name in names:
-            for part in filter(parts_of(self.serving.name).fullmatch, self._links[name].parts()):
-                if (name, part) not in used:
-                    self._links[name].stop(part)
+        for name, link in self._links.items():
+            with suppress(UnreachableError):
+                for part in filter(parts_of(self.serving.name).fullmatch, link.parts(ANSWER)):
+                    if (name, part) not in used:
+                        link.stop(part)
 
     def _end(self) -> None:
         for told in self.serving.parts:

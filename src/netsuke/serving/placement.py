@@ -40,15 +40,12 @@ class Placement:
     moves: int = 0
 
     def served(self, watch: Observer) -> Serving:
-        """Cut, ship and serve it; note for who calls it where it is. Raises NetsukeError where a device does not
-        answer, or cannot hold its part."""
+        """Cut, ship and serve it. Raises NetsukeError where a device does not answer, or cannot hold its part."""
         inner = [self.network.cuts[share.start - 1] for share in self.plan.shares[1:]]
         chosen = [self.links[self.row.seats[share.seat].name] for share in self.plan.shares]
         with tempfile.TemporaryDirectory() as folder:
             parts = self.network.runtime.parts(self.network.artifact, inner, Path(folder))
-            found = self._chained(parts, chosen, watch)
-        found.write()
-        return found
+            return self._chained(parts, chosen, watch)
 
     def _chained(self, parts: Sequence[Part], links: Sequence[Remote], watch: Observer) -> Serving:
         """From the last to the first, each told where it goes on."""

@@ -46,6 +46,7 @@ def serve(
 def stop(serving: Serving, runtime: Runtime) -> None:
     """Serve it no longer, nor what is left of where it was before. Raises NetsukeError where a device does not answer, when
     the others serve it no more."""
+    serving.forget()  # first, for who watches it ends then
     silent = list[NetsukeError]()
     for name in serving.devices:
         try:
@@ -55,5 +56,5 @@ def stop(serving: Serving, runtime: Runtime) -> None:
         except NetsukeError as error:
             silent.append(error)
     if silent:
+        serving.write()
         raise silent[0]
-    serving.forget()
