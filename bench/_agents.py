@@ -15,15 +15,19 @@ from netsuke.testing.agents import Running, paired
 @contextmanager
 def agents(bench: Bench, names: Sequence[str]) -> Iterator[dict[str, Running]]:
     """Paired with this process under these names, and gone at the end."""
+    with own_folders(bench) as folder, ExitStack() as stack:
+        yield {one: stack.enter_context(paired(folder, one)) for one in names}
+
+
+@contextmanager
+def own_folders(bench: Bench) -> Iterator[Path]:
+    """A folder that this process keeps keys and state in meanwhile."""
     kinds = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
     before = {kind: os.environ.get(kind) for kind in kinds}
-    with tempfile.TemporaryDirectory(dir=bench.folder("runs")) as name, ExitStack() as stack:
-        folder = Path(name)
-        for kind in kinds:
-            os.environ[kind] = str(folder / kind.lower())
+    with tempfile.TemporaryDirectory(dir=bench.folder("runs")) as name:
+        os.environ |= {kind: str(Path(name) / kind.lower()) for kind in kinds}
         try:
-            yield {one: stack.enter_context(paired(folder, one)) for one in names}
+            yield Path(name)
         finally:
-            stack.close()
             for kind, value in before.items():
                 os.environ.pop(kind, None) if value is None else os.environ.update({kind: value})

@@ -73,7 +73,7 @@ def networks(bench: Bench, *names: str) -> dict[str, tuple[Artifact, Samples]]:
     for name in names:
         net, samples = MADE[name](bench, bench.count(REQUESTS, 8))
         example = tuple(torch.from_numpy(np.concatenate([a, a])) for a in samples[0])
-        found[name] = (_exported(bench, capture(net.eval(), example, name), name), samples)
+        found[name] = (exported(bench, capture(net.eval(), example, name), name), samples)
     return found
 
 
@@ -91,7 +91,7 @@ def _minilm(bench: Bench, count: int) -> tuple[Any, Samples]:
 MADE = {"ResNet-56": _resnet, "MiniLM-L6": _minilm}
 
 
-def _exported(bench: Bench, model: Any, name: str) -> Artifact:
+def exported(bench: Bench, model: Any, name: str) -> Artifact:
     from netsuke.devices.local import local
 
     return OnnxRuntime().export(model, local(), bench.folder("shard") / f"{name}.onnx")
@@ -147,7 +147,7 @@ def _integers(bench: Bench) -> dict[str, Any]:
     model = take_model(network(bench, RESNET56), goal.data, "resnet56")
     made = make_pass("shard.pipeline", {}).apply(model, goal)
     x, y = load_test(bench)
-    files = [_exported(bench, one, name) for one, name in ((model, "floats"), (made, "integers"))]
+    files = [exported(bench, one, name) for one, name in ((model, "floats"), (made, "integers"))]
     before, after = (outputs(file.path, x).argmax(1) == y for file in files)
     return gap(before, after) | {"step": made.lineage[-1].summary}
 
@@ -168,7 +168,7 @@ def within_limits(bench: Bench) -> Figure:
     from netsuke.serving.network import segmented
 
     example = (torch.zeros(2, 3, 224, 224),)
-    artifact = _exported(bench, capture(resnet18().eval(), example, "resnet18"), "resnet18")
+    artifact = exported(bench, capture(resnet18().eval(), example, "resnet18"), "resnet18")
     whole = segmented(artifact, OnnxRuntime())
     peak, idle = whole.process["peak"], whole.process["idle"]
     limit = int(idle + 0.55 * (peak - idle))

@@ -17,6 +17,13 @@ def figure_2(bench: Bench) -> Figure:
     return within_limits(bench)
 
 
+def figure_3(bench: Bench) -> Figure:
+    """A slow edge and a fast cloud, over links of three rates."""
+    from bench._edge import split
+
+    return split(bench)
+
+
 def figure_4(bench: Bench) -> Figure:
     """Parts that are killed under way."""
     from bench._hardship import killed

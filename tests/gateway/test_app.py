@@ -158,7 +158,7 @@ def test_what_goes_wrong_behind_it_is_said(
     start = time.monotonic()
     answer = client.post("/v2/models/k/infer", json=request())
     assert answer.status_code == 503
-    assert "pi1: k-1-of-1: did not answer in time" in answer.json()["error"]
+    assert "pi1: k.0-1-of-1: did not answer in time" in answer.json()["error"]
     assert time.monotonic() - start < 5
 
 

@@ -1,6 +1,7 @@
 """A paired device: what is shipped, measured and run there, and what is said where it cannot be."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -19,11 +20,14 @@ from netsuke.core.recipe import read_recipe
 from netsuke.devices import own_file
 from netsuke.devices.file import write_device
 from netsuke.fitting import Options
+from netsuke.links.book import keys_file
 from netsuke.links.local import Local
 from netsuke.links.remote import Remote
 from netsuke.packer import pack
 from netsuke.runtimes.onnxruntime import OnnxRuntime
-from netsuke.testing.agents import NAME, Running, started, until
+from netsuke.testing.agents import NAME, Proxy, Running, started, until
+from netsuke.wire.caller import Caller
+from netsuke.wire.keys import own_keys
 from netsuke.wire.message import WireError
 from netsuke.workload import read_workload
 
@@ -197,6 +201,20 @@ def test_a_part_that_dies_is_begun_anew(agent: Running, link: Remote, artifact: 
     (part,) = psutil.Process(agent.process.pid).children()
     part.kill()
     assert np.array_equal(there.run((x,))[0], before)
+
+
+def test_a_link_that_is_slow_is_not_taken_for_a_dead_one(
+    agent: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame that takes 4 s, and is not sent again in the meantime."""
+    monkeypatch.setattr("netsuke.wire.caller.AGAIN", 0.5)
+    proxy = Proxy(agent.address, rate=200_000)
+    theirs = own_keys(agent.state / "keys.toml").public
+    with Caller(own_keys(keys_file()), theirs, proxy.address, NAME) as slow:
+        start = time.monotonic()
+        slow.call("ping", frames=[bytes(800_000)])
+        assert 3 < time.monotonic() - start < 8
+    proxy.close()
 
 
 def test_a_part_that_is_killed_while_it_loads_is_begun_anew(

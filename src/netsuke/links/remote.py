@@ -32,8 +32,9 @@ PINGS, SMALL, LARGE = 5, 1 << 12, 1 << 20
 """Times that nothing is sent to tell a delay; bytes of the first and the last load that is to tell a rate."""
 LONG, PLAIN = 3.0, 0.01
 """A load tells a rate where it takes so many times what nothing does, and so many seconds more."""
-PIECE = 1 << 20
-"""Bytes shipped at a time: what is lost of a file when a link breaks."""
+FIRST, PIECE, SOON = 1 << 16, 1 << 20, 0.5
+"""Bytes shipped at a time, which are lost of a file when a link breaks: the first, and the most; ever more while one takes
+no longer than so many seconds."""
 LOOK = 0.05
 """Seconds between looks at whether a job is done."""
 LEAVING = 3.0
@@ -231,13 +232,16 @@ class Remote(Link):
     def _pieces(self, content: bytes, name: str) -> str:
         """Sends what the device does not have yet, from where it broke off."""
         told = self._caller.call("have", {"sha256": name}).head
-        view = memoryview(content)
+        view, piece = memoryview(content), FIRST
         while not told["whole"]:
             at = told["bytes"]
             if at >= len(content):
                 raise NetsukeError(f"{self.name}: has {at} bytes of a file of {len(content)}")
             head = {"sha256": name, "size": len(content), "offset": at}
-            told = self._caller.call("put", head, [view[at : at + PIECE]]).head
+            start = time.perf_counter()
+            told = self._caller.call("put", head, [view[at : at + piece]]).head
+            quick = time.perf_counter() - start < SOON
+            piece = min(2 * piece, PIECE) if quick else max(piece // 2, FIRST)
         return name
 
 

@@ -33,10 +33,15 @@ class Sliced:
         return {out: node for node in self.model.graph.node for out in node.output if out}
 
     @cached_property
+    def _inputs(self) -> tuple[str, ...]:
+        """Without the weights, which older exporters list besides."""
+        held = {w.name for w in self.model.graph.initializer}
+        return tuple(i.name for i in self.model.graph.input if i.name not in held)
+
+    @cached_property
     def _moving(self) -> set[str]:
         """Values that depend on the inputs: all others are constants, which every part has for itself."""
-        held = {w.name for w in self.model.graph.initializer}
-        moving = {i.name for i in self.model.graph.input} - held
+        moving = set(self._inputs)
         for node in self.model.graph.node:
             if any(name in moving for name in node.input):
                 moving |= set(node.output)
@@ -57,8 +62,8 @@ class Sliced:
     def cuts(self, layers: Sequence[str] = ()) -> tuple[Cut, ...]:
         """Places that few tensors of known size cross, in order; of several without a product between them that
         which the fewest bytes cross. layers: names of what multiplies, in order, where they are known."""
-        inputs = {i.name for i in self.model.graph.input}
-        outputs = tuple(o.name for o in self.model.graph.output)
+        inputs = set(self._inputs)
+        outputs = {o.name for o in self.model.graph.output}
         found: dict[int, Cut] = {}
         done = 0
         for node, crossing in zip(self._order, self._crossings(), strict=True):
@@ -67,7 +72,7 @@ class Sliced:
             if (
                 known
                 and 0 < len(crossing) <= MOST
-                and crossing != outputs
+                and set(crossing) != outputs
                 and not set(crossing) <= inputs
             ):
                 cut = Cut(_layer(done, layers), tuple(self._types[name] for name in crossing))
@@ -82,7 +87,7 @@ class Sliced:
         from onnx.utils import Extractor
 
         graph = self.model.graph
-        given = before.names if before else tuple(i.name for i in graph.input)
+        given = before.names if before else self._inputs
         wanted = behind.names if behind else tuple(o.name for o in graph.output)
         gives = tuple(name for name in wanted if name not in given)
         reads = [name for name in given if name in self._read_from(gives, set(given))]
@@ -97,7 +102,7 @@ class Sliced:
         for place, node in enumerate(self._order):
             last |= {name: place for name in node.input if name in self._moving}
         last |= {output.name: len(self._order) for output in self.model.graph.output}
-        alive = [i.name for i in self.model.graph.input if i.name in self._moving]
+        alive = list(self._inputs)
         for place, node in enumerate(self._order):
             alive = [name for name in (*alive, *node.output) if last.get(name, -1) > place]
             yield tuple(dict.fromkeys(self._coded(name) for name in alive))

@@ -27,6 +27,7 @@ class Running:
     process: subprocess.Popen[str]
     state: Path
     lines: list[str]
+    host: str = "127.0.0.1"
 
     @property
     def port(self) -> int:
@@ -34,7 +35,7 @@ class Running:
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"tcp://{self.host}:{self.port}"
 
     def caller(self) -> Caller:
         """This machine's own calls, with the keys it paired with."""
@@ -57,22 +58,22 @@ class Running:
             assert not alive, "what an agent starts ends with it"
 
 
-def started(state: Path, port: int = 0, pair: bool = False) -> Running:
-    told = {"host": "127.0.0.1", "port": port, "state": str(state), "pair": pair}
+def started(state: Path, port: int = 0, pair: bool = False, host: str = "127.0.0.1") -> Running:
+    told = {"host": host, "port": port, "state": str(state), "pair": pair}
     process = subprocess.Popen(
         [sys.executable, "-m", "netsuke.agent", json.dumps(told)], stdout=subprocess.PIPE, text=True
     )
-    running = Running(process, state, [])
+    running = Running(process, state, [], host)
     running.line()
     return running
 
 
 @contextmanager
-def paired(folder: Path, name: str = NAME) -> Iterator[Running]:
+def paired(folder: Path, name: str = NAME, host: str = "127.0.0.1") -> Iterator[Running]:
     """An agent that knows this machine, and is known to it by this name."""
     state = folder / f"agent-{name}"
     Known(state / "known").add("home", own_keys(keys_file()).public)
-    running = started(state)
+    running = started(state, host=host)
     write(name, Entry(running.address, own_keys(state / "keys.toml").public))
     try:
         yield running
@@ -89,14 +90,15 @@ def until(true: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 class Proxy:
-    """A way through this process that can be cut. address: where it begins. cuts: connections that were ended."""
+    """A way through this process that can be cut. rate: bytes a second that it lets through, each way. address: where it
+    begins. cuts: connections that were ended."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, rate: float = float("inf")) -> None:
         host, port = address.removeprefix("tcp://").split(":")
         self._far, self._ends = (host, int(port)), list[socket.socket]()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cuts = 0
+        self.cuts, self._rate = 0, rate
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -125,13 +127,14 @@ class Proxy:
             return
         self._ends += [near, far]
         for ends in ((near, far), (far, near)):
-            threading.Thread(target=_pump, args=ends, daemon=True).start()
+            threading.Thread(target=_pump, args=(*ends, self._rate), daemon=True).start()
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, rate: float) -> None:
     """What comes in at one end goes out at the other."""
     with suppress(OSError):  # cut
-        while data := source.recv(1 << 16):
+        while data := source.recv(1 << 14):
+            time.sleep(len(data) / rate)
             target.sendall(data)
     for end in (source, target):
         end.close()

@@ -17,6 +17,8 @@ from netsuke.wire.sockets import calling
 PATIENCE, AGAIN = 30.0, 5.0
 """Seconds until it is given up, and until it is asked again under the same id."""
 
+SLOWEST = 1e4
+"""Bytes a second of a link that counts as one: so much longer may what is large take until it is asked again."""
 LATE = 0.05
 """Seconds that an answer may come behind the news that its connection broke."""
 
@@ -55,9 +57,10 @@ class Caller(Closing):
         asked = uuid.uuid4().hex
         sent = pack(Message({**(head or {}), "do": verb, "id": asked}, frames))
         end = time.monotonic() + patience
+        again = AGAIN + sum(memoryview(frame).nbytes for frame in frames) / SLOWEST
         while (left := end - time.monotonic()) > 0:
             if self._sent(sent, min(left, AGAIN)):
-                answer = self._answer(asked, min(end, time.monotonic() + AGAIN))
+                answer = self._answer(asked, min(end, time.monotonic() + again))
                 if answer is not None:
                     return self._checked(answer)
         raise UnreachableError(

@@ -12,8 +12,8 @@ from netsuke.wire.message import MOST_BYTES
 
 QUEUED = 1000
 """Messages that wait at a socket for one peer; who sends more than is answered has to wait."""
-BEAT, SILENT, HANDSHAKE = 500, 2000, 5000
-"""Milliseconds between heartbeats, until a silent peer counts as gone, and for a handshake."""
+SILENT, HANDSHAKE = 3000, 5000
+"""Milliseconds until a machine that acknowledges nothing counts as gone, and for a handshake."""
 
 MAIN, PAIRING = "main", "pairing"
 """Domains: which of a context's doors a connection is at."""
@@ -94,5 +94,9 @@ def _made(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Keys) -> zmq
     socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
     socket.maxmsgsize = MOST_BYTES
     socket.sndhwm = socket.rcvhwm = QUEUED
-    socket.heartbeat_ivl, socket.heartbeat_timeout, socket.handshake_ivl = BEAT, SILENT, HANDSHAKE
+    socket.handshake_ivl = HANDSHAKE
+    # By the system, not by ZMQ's own heartbeats: those wait behind a large frame on a slow link, and end it.
+    socket.tcp_keepalive, socket.tcp_keepalive_cnt = 1, SILENT // 1000 - 1
+    socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = 1
+    socket.tcp_maxrt = SILENT
     return socket

@@ -1,0 +1,255 @@
+"""Figure 3 of `bench shard`: a slow edge, a fast cloud, and a link between them that is slow, less slow, and fast."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench._agents import own_folders
+from bench._harness import Bench, Claim, Figure, say
+from bench._shaped import Link, shaped, within
+from netsuke.core.observer import Observer
+from netsuke.core.partition import Plan, Row, Share, best, costs
+from netsuke.links.remote import Remote
+from netsuke.links.served import Served
+from netsuke.runtimes.onnxruntime import OnnxRuntime
+from netsuke.serving import Spread
+from netsuke.serving.network import Network, measured, segmented
+from netsuke.serving.placement import Placement
+from netsuke.serving.view import View
+from netsuke.testing.agents import paired
+
+if TYPE_CHECKING:
+    from netsuke.core.artifact import Artifact
+    from netsuke.core.data import Array
+
+SLOWER = 8
+RATES, DELAY = (1e6, 1e7, 1e8), 0.02
+NEAR, SAVED = 0.05, 0.40
+ROUNDS = 9
+TRIED = 6
+"""Cuts besides the planner's own that are served and timed: those it thinks best, and as many between them and the ends."""
+SLOWED = Path(__file__).parent / "slowed"
+
+
+@dataclass(frozen=True)
+class Net:
+    """artifact: in floats. sample: one input. picture: of the same size, 8 bits a value."""
+
+    artifact: Artifact
+    sample: Array
+    picture: Array
+
+
+def split(bench: Bench) -> Figure:
+    """UltraFace and a ResNet-18-shaped network between the two."""
+    details: dict[str, Any] = {}
+    claims: list[Claim] = []
+    saved = []
+    for name, net in _nets(bench).items():
+        with _between(bench) as (link, edge, cloud):
+            rows = details[name] = _served(bench, net, link, (edge, cloud))
+        for row in rows:
+            said = f"{name}, {row['rate'] / 1e6:g} Mbit/s"
+            claims.append(
+                Claim(
+                    f"{said}: the planner's cut over the best measured",
+                    row["over"],
+                    "x",
+                    "≤",
+                    1 + NEAR,
+                )
+            )
+            saved.append(row["saved"]["raw"])
+            say(f"  {said}: {row['told']}")
+    claims.append(
+        Claim("most saved against all here and all there (raw)", max(saved), "", "≥", SAVED)
+    )
+    notes = tuple(
+        f"{name}, {r['rate'] / 1e6:g} Mbit/s: {r['told']}"
+        for name, rows in details.items()
+        for r in rows
+    )
+    return Figure("edge and cloud", tuple(claims), bench.count(ROUNDS, 2), details, notes)
+
+
+def _nets(bench: Bench) -> dict[str, Net]:
+    import torch
+    from PIL import Image
+
+    from bench._pipelined import exported
+    from bench._shapes import resnet18
+    from netsuke.nets.capture import capture
+
+    faces = bench.data / "ultraface"
+    with Image.open(faces / "imgs" / "1.jpg") as photo:
+        sizes = {"UltraFace": (320, 240), "ResNet-18 shape": (224, 224)}
+        pictures = {
+            name: np.asarray(photo.convert("RGB").resize(size)) for name, size in sizes.items()
+        }
+    samples = {
+        name: ((p.transpose(2, 0, 1)[None].astype(np.float32) - 127) / 128)
+        for name, p in pictures.items()
+    }
+    captured = capture(resnet18().eval(), (torch.zeros(2, 3, 224, 224),), "resnet18")
+    artifacts = {
+        "UltraFace": OnnxRuntime().adopt(faces / "version-RFB-320_without_postprocessing.onnx"),
+        "ResNet-18 shape": exported(bench, captured, "resnet18"),
+    }  # fmt: skip
+    return {name: Net(artifacts[name], samples[name], pictures[name]) for name in sizes}
+
+
+@contextmanager
+def _between(bench: Bench) -> Iterator[tuple[Link, Remote, Remote]]:
+    """A link, and what is at its ends: an edge SLOWER times as slow, and a cloud. This thread is on the edge."""
+    with ExitStack() as stack:
+        link = stack.enter_context(shaped())
+        folder = stack.enter_context(own_folders(bench))
+        with within(link.names[1]):
+            stack.enter_context(paired(folder, "cloud", link.hosts[1]))
+        stack.enter_context(within(link.names[0]))
+        with _slowed():
+            stack.enter_context(paired(folder, "edge", link.hosts[0]))
+        edge, cloud = (
+            stack.enter_context(Remote(name, OnnxRuntime())) for name in ("edge", "cloud")
+        )
+        yield link, edge, cloud
+
+
+@contextmanager
+def _slowed() -> Iterator[None]:
+    """For processes that are started here."""
+    before = {key: os.environ.get(key) for key in ("PYTHONPATH", "SLOWER")}
+    path = os.pathsep.join(filter(None, (str(SLOWED), before["PYTHONPATH"])))
+    os.environ |= {"PYTHONPATH": path, "SLOWER": str(SLOWER)}
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def _served(bench: Bench, net: Net, link: Link, links: Sequence[Remote]) -> list[dict[str, Any]]:
+    """For each rate: what the planner chose, and what it and others take."""
+    link.set(1e10, 0.0)
+    network = segmented(net.artifact, OnnxRuntime())
+    row = measured(network, links, Spread(name="net", objective="latency"), Observer())
+    found = []
+    for rate in RATES:
+        link.set(rate, DELAY)
+        seen = View(row, links, None).first()
+        chosen = best(seen, "latency")
+        plans = _tried(seen, chosen)
+        link.set(1e10, 0.0)  # for shipping
+        found.append(_timed(bench, net, link, (network, seen, plans, links), rate))
+    return found
+
+
+def _tried(row: Row, chosen: Plan) -> dict[str, Plan]:
+    """The planner's own, all on either device, and other cuts: by name, the segments before the cut."""
+    segments = row.segments
+    cuts = {k: costs(row, (Share(0, 0, k), Share(1, k, segments))) for k in range(1, segments)}
+    order = sorted(cuts, key=lambda k: cuts[k].latency)
+    some = {*order[:TRIED], *order[TRIED :: max(1, len(order) // TRIED)]}
+    found = {
+        "edge": costs(row, (Share(0, 0, segments),)),
+        "cloud": costs(row, (Share(1, 0, segments),)),
+    }
+    near = {f"{k}": cuts[k] for k in some if cuts[k].latency < 2 * chosen.latency}
+    return {"chosen": chosen, **found, **near}
+
+
+def _timed(
+    bench: Bench,
+    net: Net,
+    link: Link,
+    served: tuple[Network, Row, Mapping[str, Plan], Sequence[Remote]],
+    rate: float,
+) -> dict[str, Any]:
+    """Seconds of a request by each plan, in turns."""
+    network, row, plans, links = served
+    by_name = {one.name: one for one in links}
+    taken: dict[str, list[float]] = {name: [] for name in plans}
+    with ExitStack() as stack:
+        called = {}
+        for name, plan in plans.items():
+            how = Spread(name=f"net-{name}", objective="latency")
+            found = Placement(network, row, plan, how, by_name).served(Observer())
+            found.write()
+            called[name] = stack.enter_context(Served(found))
+        link.set(rate, DELAY)
+        for turn in range(bench.count(ROUNDS, 2) + 1):
+            for name, one in called.items():
+                start = time.perf_counter()
+                one.run((net.sample,), 60)
+                if turn:
+                    taken[name].append(time.perf_counter() - start)
+        ways = _pictures(net, links, taken)
+        link.set(1e10, 0.0)
+    for one in links:
+        for part in one.parts():
+            one.stop(part)
+    return _told(rate, row, plans, taken, ways)
+
+
+def _pictures(
+    net: Net, links: Sequence[Remote], taken: Mapping[str, list[float]]
+) -> dict[str, float]:
+    """Seconds of all on the cloud where the picture itself is sent, raw or as a JPEG that is decoded there: what these
+    bytes take on the way, decoding, and computing there."""
+    from PIL import Image
+
+    edge, cloud = links
+    cloud._caller.call("welcome", {"public": edge.public})
+    coded = io.BytesIO()
+    Image.fromarray(net.picture).save(coded, "JPEG", quality=90)
+    start = time.perf_counter()
+    with Image.open(coded) as photo:
+        np.asarray(photo)
+    decoding = time.perf_counter() - start
+    sizes = {
+        "floats": net.sample.nbytes,
+        "raw": net.picture.nbytes,
+        "JPEG": coded.getbuffer().nbytes,
+    }
+    ways = {
+        name: float(np.median([edge._reached(cloud, size) for _ in range(3)]))
+        for name, size in sizes.items()
+    }
+    computing = float(np.median(taken["cloud"])) - ways["floats"]
+    return {
+        "raw": ways["raw"] + computing,
+        "JPEG": ways["JPEG"] + decoding + computing,
+        "bytes of the JPEG": sizes["JPEG"],
+    }
+
+
+def _told(
+    rate: float,
+    row: Row,
+    plans: Mapping[str, Plan],
+    taken: Mapping[str, list[float]],
+    ways: Mapping[str, float],
+) -> dict[str, Any]:
+    seconds = {name: float(np.median(each)) for name, each in taken.items()}
+    ours, least = seconds["chosen"], min(seconds.values())
+    others = {kind: min(seconds["edge"], ways[kind]) for kind in ("raw", "JPEG")}
+    saved = {kind: 1 - ours / other for kind, other in others.items()}
+    cut = [share.end for share in plans["chosen"].shares]
+    told = (
+        f"cut {cut} of {row.segments}: {1e3 * ours:.0f} ms ({1e3 * plans['chosen'].latency:.0f} planned; best {1e3 * least:.0f}), "
+        f"all on the edge {1e3 * seconds['edge']:.0f}, all on the cloud {1e3 * ways['raw']:.0f} raw, {1e3 * ways['JPEG']:.0f} JPEG"
+    )
+    return {
+        "rate": rate, "over": ours / least, "saved": saved, "seconds": seconds, "ways": dict(ways),
+        "planned": {name: plan.latency for name, plan in plans.items()}, "told": told,
+        "route": [row.seats[0].route.bandwidth, row.seats[0].route.delay],
+    }  # fmt: skip
