@@ -4,12 +4,16 @@ cut off goes on where it was."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import netsuke
 from bench._harness import Bench, say
 from netsuke import store
+from netsuke.core.files import beside
 from netsuke.core.recipe import read_recipe
 from netsuke.flow import Options
 
@@ -28,10 +32,15 @@ TELLING = {
     "control.py",
     "devices",
     "explain.py",
+    "gateway",
     "layerwise.py",
+    "links",
     "report",
+    "serving",
     "study",
     "terminal.py",
+    "testing",
+    "wire",
 }
 """What of the package speaks of networks and changes none. The figures measure a kept artifact anew."""
 
@@ -54,6 +63,20 @@ def kept_run(bench: Bench, net: nn.Module | Path, how: tuple[str, Task], name: s
         recipe=read_recipe(recipe),
         options=Options(name=name, out=folder),
     )
+
+
+def kept_arrays(
+    bench: Bench, how: str, make: Callable[[], Mapping[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """What long trainings came to. how: all that tells one from another but the package's text, which does as well."""
+    mark = hashlib.sha256(f"{how} {bench.quick}".encode() + source(TELLING)).hexdigest()[:16]
+    path = bench.folder("arrays") / f"{mark}.npz"
+    if not path.is_file():
+        found = make()
+        with beside(path) as draft, draft.open("wb") as file:
+            np.savez(file, **found)
+    with np.load(path) as kept:
+        return dict(kept)
 
 
 def _mark(bench: Bench, net: nn.Module | Path, recipe: str, task: Task) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bench._contest import gap
 from bench._harness import Bench, Claim, Figure, say
+from bench._kept import kept_arrays
 from bench._speech import CLASSES, SPEAKERS, Speech, fold, speech
 from bench._timing import outputs
 
@@ -69,13 +70,23 @@ def spotting(bench: Bench) -> Figure:
 
 
 def _spotted(bench: Bench, spoken: Speech, number: int) -> Spotted:
-    task = fold(spoken, number)
+    how = f"spotted {number} {WIDTH} {BLOCKS} {STRIDE} {EPOCHS} {RECIPE}"
+    kept = kept_arrays(bench, how, lambda: _judged(bench, fold(spoken, number), number))
+    whole, found = kept["whole"], kept["found"]
+    before, after = (int(size) for size in kept["bytes"])
+    say(
+        f"  speaker {number}: {100 * whole.mean():.1f} % → {100 * found.mean():.1f} %, {before:,} → {after:,} bytes"
+    )
+    return Spotted(whole, found, (before, after))
+
+
+def _judged(bench: Bench, task: Task, number: int) -> dict[str, np.ndarray]:
+    """What was right, by recording, before and after, and the bytes of both files."""
     run = _run(bench, task, number)
     x, y = task.test
-    whole, found = (outputs(path, x).argmax(1) == y for path in (run.baseline.path, run.artifact.path))  # fmt: skip
-    sizes = (run.baseline.path.stat().st_size, run.artifact.path.stat().st_size)
-    say(f"  speaker {number}: {100 * whole.mean():.1f} % → {100 * found.mean():.1f} %, {sizes[0]:,} → {sizes[1]:,} bytes")  # fmt: skip
-    return Spotted(whole, found, sizes)
+    files = {"whole": run.baseline.path, "found": run.artifact.path}
+    right = {who: outputs(path, x).argmax(1) == y for who, path in files.items()}
+    return right | {"bytes": np.array([path.stat().st_size for path in files.values()])}
 
 
 def _run(bench: Bench, task: Task, number: int) -> Run:

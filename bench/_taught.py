@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench._contest import gap
-from bench._control import source
 from bench._data import load_test
 from bench._harness import Bench, Claim, Figure, say
+from bench._kept import kept_arrays
 from bench._setup import RESNET56, network, with_training
 
 if TYPE_CHECKING:
@@ -61,14 +60,9 @@ def _reach(each: list[float]) -> float:
 
 
 def _right(bench: Bench, arm: str, seed: int) -> np.ndarray:
-    """For every test image, whether the trained student knew its class; kept, for these are long trainings."""
-    how = f"{arm} {seed} {TRAINING} {TAUGHT} {bench.quick} {source()}"
-    kept = bench.folder("taught") / f"{hashlib.sha256(how.encode()).hexdigest()[:16]}.npy"
-    if not kept.is_file():
-        say(f"training ResNet-20 {arm}, seed {seed}")
-        np.save(kept, _trained(bench, arm, seed))
-    found: np.ndarray = np.load(kept)
-    return found
+    """For every test image, whether the trained student knew its class."""
+    how = f"taught {arm} {seed} {TRAINING} {TAUGHT}"
+    return kept_arrays(bench, how, lambda: {"right": _trained(bench, arm, seed)})["right"]
 
 
 def _trained(bench: Bench, arm: str, seed: int) -> np.ndarray:
@@ -79,6 +73,7 @@ def _trained(bench: Bench, arm: str, seed: int) -> np.ndarray:
     from netsuke.intake import take_goal, take_model
     from netsuke.nets.training.train import retrain
 
+    say(f"training ResNet-20 {arm}, seed {seed}")
     task = with_training(bench)
     goal = take_goal(task, "local", Budget(), seed, Observer())
     student = _student(goal, task, seed)
