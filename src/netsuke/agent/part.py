@@ -6,6 +6,7 @@ JSON goes to stdout when it is ready: ``{"address": …, "memory": bytes}``, or 
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -48,6 +49,7 @@ def main(arguments: list[str]) -> int:
         print(json.dumps({"error": str(error) or type(error).__name__}), flush=True)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: served.end())
+    gc.freeze()  # what is loaded stays: looking through it again and again would hold up calls
     print(json.dumps({"address": served.address, "memory": served.memory}), flush=True)
     served.loop()
     return 0

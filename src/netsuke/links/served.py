@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,7 @@ class Served(Closing):
     def __init__(self, what: Serving) -> None:
         self._what = what
         self._context = zmq.Context[zmq.Socket[bytes]]()
+        self._mark, self._numbers = uuid.uuid4().hex, count()
         self._answers: dict[str, Message] = {}
         self._under_way: set[str] = set()
         self._onward, self._looked = self._way(), time.monotonic()
@@ -131,7 +133,7 @@ class Served(Closing):
         """Begin a call; returns the name to take its answer by. Raises NetsukeError for inputs that do not fit."""
         if self._what.error is not None:
             self._follow()
-        name, what = uuid.uuid4().hex, self._what
+        name, what = f"{self._mark}-{next(self._numbers)}", self._what
         if what.error is not None:
             raise WireError(f"{what.name}: {what.error}")
         if len(inputs) != len(what.inputs):

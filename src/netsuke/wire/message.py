@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netsuke.core.errors import NetsukeError
@@ -26,6 +27,7 @@ TYPES = frozenset({
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
 })  # fmt: skip
 """Of arrays. None of them holds objects."""
+ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class WireError(NetsukeError):
@@ -63,7 +65,7 @@ class Message:
 
 def pack(message: Message) -> list[Any]:
     """The frames to send. Raises WireError where the header is longer than the other end takes."""
-    head = json.dumps({"v": VERSION, **message.head}, allow_nan=False).encode()
+    head = ENCODER.encode({"v": VERSION, **message.head}).encode()
     if len(head) > MOST_HEADER:
         raise WireError(f"a header of {len(head)} bytes; at most {MOST_HEADER} are taken")
     return [head, *message.frames]
@@ -76,7 +78,7 @@ def unpack(frames: Sequence[Any]) -> Message:
     if len(frames[0]) > MOST_HEADER or any(len(frame) > MOST_BYTES for frame in frames[1:]):
         raise WireError("a frame is larger than is taken")
     try:
-        head = json.loads(bytes(frames[0]))
+        head = json.loads(str(frames[0], "utf8"))
     except (ValueError, RecursionError) as error:
         raise WireError("a header that is no JSON") from error
     if not isinstance(head, dict):
@@ -93,7 +95,7 @@ def with_arrays(head: Mapping[str, Any], arrays: Sequence[Array]) -> Message:
     import numpy as np
 
     whole = [np.asarray(array, order="C") for array in arrays]
-    told = [[array.dtype.name, list(array.shape)] for array in whole]
+    told = [[_name(array.dtype), array.shape] for array in whole]
     return Message({**head, "arrays": told}, [array.reshape(-1).view("u1").data for array in whole])
 
 
@@ -115,6 +117,12 @@ def arrays_of(message: Message) -> tuple[Array, ...]:
             raise WireError(f"array {number} is told to have {size} bytes and has {len(frame)}")
         found.append(np.frombuffer(frame, kind).reshape(shape))
     return tuple(found)
+
+
+@cache
+def _name(kind: Any) -> str:
+    """Of a dtype, which takes its time to say it."""
+    return str(kind.name)
 
 
 def _checked(number: int, told: Any) -> tuple[str, list[int]]:
