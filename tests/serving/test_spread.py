@@ -274,7 +274,7 @@ def test_what_the_first_device_is_sure_of_goes_no_further(
 
 
 def test_the_head_answers_as_many_as_may_be_and_no_more() -> None:
-    from netsuke.core.cut import Head
+    from netsuke.core.head import Head
     from netsuke.serving.exits import _sure_enough
 
     head = Head("x", 1, np.zeros((2, 1), np.float32), np.zeros(2, np.float32), 2.0)
@@ -287,7 +287,7 @@ def test_the_head_answers_as_many_as_may_be_and_no_more() -> None:
 
 
 def test_a_head_is_kept_as_it_was_and_a_damaged_one_is_named(tmp_path: Path) -> None:
-    from netsuke.core.cut import Head
+    from netsuke.core.head import Head
 
     head = Head("7", 1, np.ones((3, 2), np.float32), np.arange(3, dtype=np.float32), 0.5)
     head.save(tmp_path / "head.npz")

@@ -22,9 +22,9 @@ import zmq
 from netsuke.agent.parent import end_with_parent
 from netsuke.agent.stage import Stage
 from netsuke.core.artifact import Artifact, check_whole
-from netsuke.core.cut import Head
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import example
+from netsuke.core.head import Head
 from netsuke.core.quantity import show
 from netsuke.core.runtime import Session, runtime_named
 from netsuke.wire.keys import Keys, Known, own_keys

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netsuke.core.cut import Head
 from netsuke.core.data import Array
+from netsuke.core.head import Head
 from netsuke.core.runtime import Session
 from netsuke.wire.message import Message, WireError, arrays_of, with_arrays
 

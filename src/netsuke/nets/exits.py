@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
+from netsuke.core.head import least_squares
 from netsuke.core.model import Model
 from netsuke.nets.cuts import Cut
 from netsuke.nets.data import Inputs
@@ -14,8 +15,6 @@ from netsuke.nets.graph import clone, drop_unused, place, rebuilt
 
 aten = torch.ops.aten
 HEAD = "exit"
-RIDGE = 1e-3
-"""Against the mean power of the features."""
 
 
 def ended(model: Model, cut: Cut, batches: Iterable[Inputs]) -> GraphModule:
@@ -58,12 +57,7 @@ def _fitted(
     read, wanted = [], []
     with evaluating(features), evaluating(whole):
         for inputs in batches:
-            read.append(features(*inputs).double())
-            wanted.append(whole(*inputs).double())
-    x, y = torch.cat(read), torch.cat(wanted)
-    mean, aim = x.mean(0), y.mean(0)
-    x, y = x - mean, y - aim
-    gram = x.mT @ x
-    gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp(min=1e-12))
-    weight = torch.linalg.solve(gram, x.mT @ y).mT
-    return weight.float().clone(), (aim - weight @ mean).float().clone()
+            read.append(features(*inputs))
+            wanted.append(whole(*inputs))
+    weight, bias = least_squares(torch.cat(read).numpy(), torch.cat(wanted).numpy())
+    return torch.from_numpy(weight), torch.from_numpy(bias)

@@ -8,15 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netsuke.core.artifact import Artifact
-from netsuke.core.cut import Head, Part, means, sureness
+from netsuke.core.cut import Part
 from netsuke.core.data import Array, Stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.feed import feed
+from netsuke.core.head import Head, least_squares, means, sureness
 from netsuke.core.runtime import Runtime
 from netsuke.serving.network import Exits
 
-RIDGE = 1e-3
-"""Against the mean power of the features."""
 BATCH = 64
 
 
@@ -49,7 +48,7 @@ def fitted(artifact: Artifact, first: Part, runtime: Runtime, how: Exits) -> Fit
             "serve: its outputs are no classes, of which an early answer could be sure"
         )
     channels = 1 if crossing.ndim in (2, 4) else crossing.ndim - 1
-    weight, bias = _least_squares(means(crossing, channels), wanted)
+    weight, bias = least_squares(means(crossing, channels), wanted)
     head = Head(tensor, channels, weight, bias, threshold=2.0)
     crossing, wanted, labels = (_joined(rows) for rows in zip(*answers(how.judge), strict=True))
     return _sure_enough(
@@ -63,17 +62,6 @@ def _crossing(first: Part) -> str:
             f"serve: {len(first.leaves)} tensors cross the first cut, an early answer is made of one; serve it without"
         )
     return first.leaves[0]
-
-
-def _least_squares(features: Array, wanted: Array) -> tuple[Array, Array]:
-    """(outputs × channels, outputs): what gives the whole network's outputs best."""
-    x, y = features.astype(np.float64), wanted.astype(np.float64)
-    mean, aim = x.mean(0), y.mean(0)
-    x, y = x - mean, y - aim
-    gram = x.T @ x
-    gram[np.diag_indices_from(gram)] += RIDGE * max(float(gram.diagonal().mean()), 1e-12)
-    weight = np.linalg.solve(gram, x.T @ y).T
-    return weight.astype(np.float32), (aim - weight @ mean).astype(np.float32)
 
 
 def _sure_enough(head: Head, outputs: Array, whole: Array, labels: Array, lost: float) -> Fitted:

@@ -95,7 +95,7 @@ def with_arrays(head: Mapping[str, Any], arrays: Sequence[Array]) -> Message:
     import numpy as np
 
     whole = [np.asarray(array, order="C") for array in arrays]
-    told = [[_name(array.dtype), array.shape] for array in whole]
+    told = [[_name(array.dtype), list(array.shape)] for array in whole]
     return Message({**head, "arrays": told}, [array.reshape(-1).view("u1").data for array in whole])
 
 
