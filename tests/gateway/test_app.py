@@ -86,6 +86,8 @@ def test_it_answers_what_the_network_answers(client: httpx.Client, artifact: Art
     model = client.get("/v2/models/k").json()
     assert model["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, 8, 8, 8]}]
     assert client.get(f"/v2/models/k/versions/{model['versions'][0]}/ready").json()["ready"]
+    other = client.post("/v2/models/k/versions/2/infer", json=request())
+    assert (other.status_code, "no version '2'" in other.json()["error"]) == (400, True)
     wanted = OnnxRuntime().open(artifact).run((X,))[0]
     answer = client.post("/v2/models/k/infer", json={**request(), "id": "42"}).json()
     assert answer["id"] == "42"

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +141,41 @@ def test_a_part_that_stays_away_is_named_in_time(
         with pytest.raises(WireError, match="resnet: pi2: resnet.0-2-of-2: did not answer in time"):
             called.run((X[0],), patience=1.5)
         assert time.monotonic() - start < 6
+
+
+SKEW = """import time
+def skewed(now):
+    return lambda: now() + SECONDS
+time.time = skewed(time.time)
+"""
+
+
+@pytest.mark.parametrize("seconds", [-1e7, 1e7])
+def test_clocks_that_differ_by_months_change_nothing(
+    tmp_path: Path,
+    artifact: Artifact,
+    expected: list[np.ndarray],
+    seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request carries how long it may take, not until when."""
+    (tmp_path / "sitecustomize.py").write_text(SKEW.replace("SECONDS", repr(seconds)))
+    with ExitStack() as stack:
+        stack.enter_context(paired(tmp_path, "pi1"))
+        with monkeypatch.context() as there:
+            there.setenv("PYTHONPATH", str(tmp_path))
+            said = subprocess.check_output(
+                [sys.executable, "-c", "import time; print(time.time())"]
+            )
+            assert abs(float(said) - time.time() - seconds) < 60
+            stack.enter_context(paired(tmp_path, "pi2"))
+        spread = serve(artifact, OnnxRuntime(), ["pi1", "pi2"], Spread(name="resnet", routes=NEAR))
+        assert len(spread.parts) == 2
+        with Served(spread) as called:
+            for given, wanted in zip(called.map((x,) for x in X), expected, strict=True):
+                assert np.allclose(given[0], wanted, rtol=1e-5, atol=1e-5)
+        with Remote("pi2", OnnxRuntime()) as link:
+            assert link.stretch() > 0.5
 
 
 def test_a_tensor_of_another_version_is_refused(spread: Serving) -> None:

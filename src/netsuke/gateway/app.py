@@ -22,6 +22,8 @@ from netsuke.wire.keys import check_private, write_private
 from netsuke.wire.message import WireError
 
 PATIENCE = 30.0
+VERSION = 12
+"""Characters of a network's SHA-256 that its version is called by."""
 PUBLIC = frozenset({"/v2/health/live", "/v2/health/ready"})
 """What is answered without the token, for whoever looks whether it is there: it says nothing else."""
 
@@ -89,17 +91,21 @@ def _add_health(made: FastAPI) -> None:
 
 
 def _add_models(made: FastAPI, served: Mapping[str, Serving], calls: Mapping[str, Calls]) -> None:
-    def known(name: str) -> Serving:
+    def known(name: str, version: str) -> Serving:
+        """What is served under a name, of this version or any."""
         if name not in served:
             raise NetsukeError(f"no model {name!r}; there are: {', '.join(sorted(served))}")
+        there = served[name].of[:VERSION]
+        if version not in ("", there):
+            raise NetsukeError(f"{name}: no version {version!r}; there is: {there}")
         return served[name]
 
     @made.get("/v2/models/{name}")
     @made.get("/v2/models/{name}/versions/{version}")
     def model(name: str, version: str = "") -> dict[str, Any]:
-        what = known(name)
+        what = known(name, version)
         return {
-            "name": name, "versions": [what.of[:12]], "platform": "onnx_onnxv1",
+            "name": name, "versions": [what.of[:VERSION]], "platform": "onnx_onnxv1",
             "inputs": [described(tensor) for tensor in what.inputs],
             "outputs": [described(tensor) for tensor in what.outputs],
         }  # fmt: skip
@@ -107,17 +113,17 @@ def _add_models(made: FastAPI, served: Mapping[str, Serving], calls: Mapping[str
     @made.get("/v2/models/{name}/ready")
     @made.get("/v2/models/{name}/versions/{version}/ready")
     def ready(name: str, version: str = "") -> dict[str, Any]:
-        return {"name": known(name).name, "ready": True}
+        return {"name": known(name, version).name, "ready": True}
 
     @made.post("/v2/models/{name}/infer")
     @made.post("/v2/models/{name}/versions/{version}/infer")
     async def infer(name: str, request: Request, version: str = "") -> Response:
-        what, body = known(name), await request.body()
+        what, body = known(name, version), await request.body()
         asked = read(body, request.headers.get(LENGTH))
         inputs = [fitting(tensor, asked.inputs) for tensor in what.inputs]
         outputs = await run_in_threadpool(calls[name].run, inputs, PATIENCE)
         names = [tensor.name for tensor in what.outputs]
-        head = {"model_name": name, "model_version": what.of[:12]}
+        head = {"model_name": name, "model_version": what.of[:VERSION]}
         content, length = write(asked, list(zip(names, outputs, strict=True)), head)
         kind = "application/json" if length is None else "application/octet-stream"
         return Response(
