@@ -206,8 +206,9 @@ def measure(
             f"{device}: is known, but not paired; netsuke pair {device} ADDRESS CODE"
         )
     splits = ready(task or Task(test=(np.zeros(1), np.zeros(1))))
-    goal = Goal(data=splits, device=where, track=(observer or Observer()).track)
-    with closing(reach(where, runtime)) as link:
+    watch = observer or Observer()
+    goal = Goal(data=splits, device=where, track=watch.track)
+    with closing(reach(where, runtime, watch)) as link:
         subject, beside = (
             Subject(artifact=a, open=functools.partial(link.open, a)) for a in artifacts
         )

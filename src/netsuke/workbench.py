@@ -65,7 +65,7 @@ class Workbench:
         shared: Shared | None = None,
     ) -> None:
         self.goal, self.runtime, self.observer = goal, runtime, observer
-        self.link = reach(goal.device, runtime)
+        self.link = reach(goal.device, runtime, observer)
         self.shared = shared or Shared()
         self._drafts, self._numbers = drafts, count()
         # One of each for the whole walk: a probe may remember what it found out of the original.

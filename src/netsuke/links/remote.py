@@ -20,6 +20,7 @@ from netsuke.core.feed import feed
 from netsuke.core.goal import Goal
 from netsuke.core.kernels import Kernel, kernel_of_turns
 from netsuke.core.link import Link
+from netsuke.core.observer import Observer
 from netsuke.core.partition import Route
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.runtime import Runtime, Session
@@ -35,6 +36,8 @@ LONG, PLAIN = 3.0, 0.01
 FIRST, PIECE, SOON = 1 << 16, 1 << 20, 0.5
 """Bytes shipped at a time, which are lost of a file when a link breaks: the first, and the most; ever more while one takes
 no longer than so many seconds."""
+STEPS = 100
+"""Of the progress that is shown."""
 LOOK = 0.05
 """Seconds between looks at whether a job is done."""
 LEAVING = 3.0
@@ -48,10 +51,11 @@ LOADING, JOB = 60.0, 1800.0
 
 
 class Remote(Link):
-    """A paired device. Raises NetsukeError where it is not paired, or its agent does not answer."""
+    """A paired device. observer: told of files under way. Raises NetsukeError where it is not paired, or its agent does
+    not answer."""
 
-    def __init__(self, name: str, runtime: Runtime) -> None:
-        known = entry(name)
+    def __init__(self, name: str, runtime: Runtime, observer: Observer | None = None) -> None:
+        known, self._watch = entry(name), observer or Observer()
         self.name, self._runtime = name, runtime
         self._keys, self.public, self.address = own_keys(keys_file()), known.public, known.address
         self._caller = Caller(self._keys, known.public, known.address, name)
@@ -232,17 +236,23 @@ class Remote(Link):
     def _pieces(self, content: bytes, name: str) -> str:
         """Sends what the device does not have yet, from where it broke off."""
         told = self._caller.call("have", {"sha256": name}).head
-        view, piece = memoryview(content), FIRST
-        while not told["whole"]:
-            at = told["bytes"]
-            if at >= len(content):
-                raise NetsukeError(f"{self.name}: has {at} bytes of a file of {len(content)}")
-            head = {"sha256": name, "size": len(content), "offset": at}
-            start = time.perf_counter()
-            told = self._caller.call("put", head, [view[at : at + piece]]).head
-            quick = time.perf_counter() - start < SOON
-            piece = min(2 * piece, PIECE) if quick else max(piece // 2, FIRST)
+        piece = FIRST
+        for part in self._watch.track(range(1, STEPS + 1), f"shipping to {self.name}"):
+            while not told["whole"] and told["bytes"] < part * len(content) / STEPS:
+                start = time.perf_counter()
+                told = self._piece(content, name, told["bytes"], piece)
+                quick = time.perf_counter() - start < SOON
+                piece = min(2 * piece, PIECE) if quick else max(piece // 2, FIRST)
+        if not told["whole"]:
+            raise NetsukeError(
+                f"{self.name}: has {told['bytes']} bytes of a file of {len(content)}"
+            )
         return name
+
+    def _piece(self, content: bytes, name: str, at: int, size: int) -> Mapping[str, Any]:
+        """Sends one; what the device then has."""
+        head = {"sha256": name, "size": len(content), "offset": at}
+        return self._caller.call("put", head, [memoryview(content)[at : at + size]]).head
 
 
 class _Opened:

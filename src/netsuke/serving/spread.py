@@ -30,8 +30,8 @@ def keeping(
             f"--on: {', '.join(sorted(twice))} is there twice; name each device once"
         )
     with ExitStack() as stack:
-        links = [stack.enter_context(Remote(name, runtime)) for name in devices]
         watch = observer or Observer()
+        links = [stack.enter_context(Remote(name, runtime, watch)) for name in devices]
         yield stack.enter_context(Keeper(artifact, runtime, links, how, watch))
 
 
