@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import zmq
 from netsuke.core.errors import NetsukeError
 from netsuke.links import book
 from netsuke.links.pair import pair
-from netsuke.testing.agents import Running, started
+from netsuke.testing.agents import Running, started, until
 from netsuke.wire.caller import Caller, UnreachableError
 from netsuke.wire.keys import new_keys, own_keys
 from netsuke.wire.message import Message, WireError, pack
+from netsuke.wire.onward import Onward
+from netsuke.wire.service import Asker
 from netsuke.wire.sockets import calling
 
 CODE = re.compile(r"(127\.0\.0\.1:\d+) ([0-9A-Z-]{24})")
@@ -146,7 +149,9 @@ def test_it_answers_on_after_anything_it_is_sent(agent: Running) -> None:
 def test_what_is_asked_twice_under_one_id_is_done_once(agent: Running) -> None:
     context = zmq.Context()
     theirs = own_keys(agent.state / "keys.toml").public
-    socket = calling(context, own_keys(book.keys_file()), theirs, agent.address)
+    socket, _ = calling(
+        context, own_keys(book.keys_file()), theirs, agent.address, zmq.EVENT_DISCONNECTED
+    )
     asked = pack(Message({"do": "job", "id": "0" * 32, "job": {"kind": "facts"}}))
     answers = []
     for _ in range(3):
@@ -162,3 +167,31 @@ def test_an_address_that_is_taken_is_named(agent: Running, tmp_path: Path, capfd
     other = started(tmp_path / "other", agent.port)
     assert other.process.wait(10) == 2
     assert f"{agent.port}: cannot listen there" in capfd.readouterr().err
+
+
+def test_news_of_a_connection_that_is_quickly_there_is_not_missed(
+    agent: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a process is held up between beginning to connect and listening for news, it is there already."""
+    listen = zmq.Socket.get_monitor_socket
+
+    def late(socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+        time.sleep(0.5)
+        return listen(socket, events)
+
+    monkeypatch.setattr(zmq.Socket, "get_monitor_socket", late)
+    theirs, answers = own_keys(agent.state / "keys.toml").public, list[Message]()
+    told = {"name": "it", "address": agent.address, "public": theirs}
+    context = zmq.Context[zmq.Socket[bytes]]()
+    way = Onward(context, own_keys(book.keys_file()), told, lambda _, m: answers.append(m), "ping")
+    way.send(Asker(b"", "", "1"), Message({}), 10)
+    until(lambda: (_turned(way), answers)[1], 5)
+    context.destroy(linger=0)
+    assert "error" not in answers[0].head
+
+
+def _turned(way: Onward) -> None:
+    for socket, taken in ((way.monitor, way.changed), (way.socket, way.answered)):
+        if socket.poll(10):
+            taken()
+    way.turn()

@@ -33,8 +33,9 @@ class Caller(Closing):
     def __init__(self, keys: Keys, theirs: str, address: str, name: str) -> None:
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self.name, self._address = name, address
-        self._socket = calling(self._context, keys, theirs, address)
-        self._broken = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._socket, self._broken = calling(
+            self._context, keys, theirs, address, zmq.EVENT_DISCONNECTED
+        )
         self._poller = zmq.Poller()
         for socket in (self._socket, self._broken):
             self._poller.register(socket, zmq.POLLIN)

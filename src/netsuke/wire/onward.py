@@ -56,10 +56,8 @@ class Onward:
         verb: str = "run",
     ) -> None:
         self.name, self._reply, self._verb = told["name"], reply, verb
-        self.socket = calling(context, keys, told["public"], told["address"])
-        self.monitor = self.socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
-        )
+        news = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self.socket, self.monitor = calling(context, keys, told["public"], told["address"], news)
         self._pending: dict[str, _Pending] = {}
         self._there, self._gone = False, time.monotonic()
         self.failed = False

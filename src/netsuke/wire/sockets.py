@@ -77,15 +77,17 @@ def listening(
 
 
 def calling(
-    context: zmq.Context[zmq.Socket[bytes]], keys: Keys, theirs: str, address: str
-) -> zmq.Socket[bytes]:
-    """A socket that calls another machine. theirs: its public key; nobody else can answer."""
+    context: zmq.Context[zmq.Socket[bytes]], keys: Keys, theirs: str, address: str, news: int
+) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """(a socket that calls another machine, one that news of its connection comes from). theirs: its public key; nobody else
+    can answer. news: which events (zmq.EVENT_…)."""
     socket = _made(context, zmq.DEALER, keys)
     socket.curve_serverkey = theirs.encode()
     socket.reconnect_ivl, socket.reconnect_ivl_max = 20, 1000
     socket.immediate = True  # nothing is queued for a peer that is not there
+    monitor = socket.get_monitor_socket(news)  # before there is any news to miss
     socket.connect(address)
-    return socket
+    return socket, monitor
 
 
 def _made(context: zmq.Context[zmq.Socket[bytes]], kind: int, keys: Keys) -> zmq.Socket[bytes]:
