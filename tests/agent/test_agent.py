@@ -132,9 +132,20 @@ def test_an_older_or_newer_caller_is_told_so(agent: Running) -> None:
 def test_it_answers_on_after_anything_it_is_sent(agent: Running) -> None:
     """By one who is paired; the many frames of strangers are a matter of the bench."""
     draw = random.Random(0)
-    verbs = [b"hello", b"have", b"put", b"job", b"result", b"serve", b"part", b"stop", b"expand", b"drop"]  # fmt: skip
+    verbs = [b"hello", b"have", b"put", b"job", b"result", b"serve", b"part", b"stop", b"expand", b"drop", b"parts", b"ping", b"welcome", b"reach"]  # fmt: skip
     values = [b"null", b"[]", b"{}", b'"x"', b"-1", b"1e999", b'"' + b"0" * 64 + b'"', b'{"a": {}}']
-    keys = [b"sha256", b"size", b"offset", b"job", b"name", b"artifact", b"memory", b"threads"]
+    keys = [
+        b"sha256",
+        b"size",
+        b"offset",
+        b"job",
+        b"name",
+        b"artifact",
+        b"memory",
+        b"threads",
+        b"public",
+        b"address",
+    ]
     with agent.caller() as caller:
         for number in range(400):
             told = b", ".join(
