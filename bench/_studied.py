@@ -22,7 +22,7 @@ SECONDS, SLICE = 600.0, 60.0
 OBJECTIVES = ("size", "latency", "drop")
 WORST = 0.1
 """The reference point: the original's size and time, and ten points of quality lost."""
-ARMS = {"study": "tpe", "chance": "random"}
+ARMS = {"study": "thompson", "chance": "random"}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,12 @@ def _arm(bench: Bench, sampler: str, seed: int, stack: ExitStack) -> Arm:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder("runs"))))
     goal = take_goal(post_training(bench), "local", Budget(), seed, Observer())
     taken = take_model(network(bench, RESNET20), goal.data, "resnet20")
-    search = Search(
-        space=read_space(POST_TRAINING), objectives=OBJECTIVES, mark="", sampler=sampler, seed=seed
-    )
     opening = Opening(out=folder, drafts=folder, objectives=OBJECTIVES, seed=seed)
     laboratory = stack.enter_context(opened(taken, goal, opening))
+    search = Search(
+        space=read_space(POST_TRAINING), objectives=OBJECTIVES, mark="", sampler=sampler, seed=seed,
+        worth=laboratory.worth,
+    )  # fmt: skip
     storage = stack.enter_context(remembered(folder, "", say))
     return Arm(Study(folder, storage, search), laboratory)
 

@@ -219,7 +219,7 @@ def test_limits_that_nothing_meets_name_the_nearest(model: Model, tmp_path: Path
         ({"objectives": ("speed",)}, "objective speed; there are: size"),
         ({"objectives": ()}, "objective none"),
         ({"trials": 0}, "0 trials"),
-        ({"sampler": "grid"}, "none of tpe, nsga2, nsga3, random"),
+        ({"sampler": "grid"}, "none of thompson, tpe, nsga2, nsga3, random"),
     ],
 )
 def test_what_is_asked_wrongly_is_named(
@@ -231,7 +231,7 @@ def test_what_is_asked_wrongly_is_named(
         )  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "nsga3"])
+@pytest.mark.parametrize("sampler", ["thompson", "tpe", "nsga2", "nsga3"])
 def test_every_sampler_proposes(model: Model, tmp_path: Path, sampler: str) -> None:
     settings = Plan(out=tmp_path, trials=3, space=SPACE, sampler=sampler, advised=False)
     assert study(model, samples.task(), settings, budget=Budget(drop="95 pt"))

@@ -29,6 +29,8 @@ PROBES: dict[str, set[str]] = {
 TOLERANCE = 0.01
 """A limit on lost quality of less than a point is exceeded in parts of a point."""
 
+MOST_LOST = 0.1
+"""As a share: what loses as much quality is worth nothing, however small it is."""
 SCORED = 32
 """Samples that a proxy looks at."""
 TRIES = 3
@@ -128,6 +130,18 @@ class Laboratory:
         if state.artifact.sha256 == self.original.artifact.sha256:
             wanted -= {"drop"}
         return [n for n in sorted(wanted) if _known(found, n, self.bench.goal.device.name) is None]
+
+    @property
+    def worth(self) -> tuple[float, ...]:
+        """Of each objective, what is worth nothing from there on: what the original costs, and some points of quality;
+        infinite where the original was not measured for it."""
+        return tuple(MOST_LOST if o == "drop" else self._costs_at_first(o) for o in self.objectives)
+
+    def _costs_at_first(self, objective: str) -> float:
+        try:
+            return self.value(objective, self.original.evidence)
+        except NetsukeError:
+            return float("inf")
 
     def value(self, objective: str, found: tuple[Evidence, ...]) -> float:
         """An objective's figure; the less the better."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,19 +28,21 @@ TRIES = 2
 """How often a recipe in which the process died is begun."""
 REPEATS = 50
 """Proposals in a row that were tried before, after which there is nothing new to be had."""
-SAMPLERS = ("tpe", "nsga2", "nsga3", "random")
+SAMPLERS = ("thompson", "tpe", "nsga2", "nsga3", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
     """What is searched, and how. mark: of the model, its data and the goal: what makes two studies the same.
-    student: the task's own, where it is a function of choices. several: whether trials run side by side."""
+    worth: of each objective, what is worth nothing from there on. student: the task's own, where it is a function of
+    choices. several: whether trials run side by side."""
 
     space: Space
     objectives: tuple[str, ...]
     mark: str
     sampler: str = "tpe"
     seed: int = 0
+    worth: tuple[float, ...] = ()
     several: bool = False
     student: Callable[[Chooser], Any] | None = None
 
@@ -237,9 +240,15 @@ def _opened(folder: Path, storage: Storage, search: Search) -> "optuna.Study":
 
 
 def _sampler(search: Search) -> "optuna.samplers.BaseSampler":
-    """Tree-structured Parzen estimators (Ozaki et al., 2020, for several objectives), NSGA-II (Deb et al., 2002),
-    NSGA-III (Deb and Jain, 2014), or chance."""
+    """Thompson's (``thompson.py``), tree-structured Parzen estimators (Ozaki et al., 2020, for several objectives), NSGA-II
+    (Deb et al., 2002), NSGA-III (Deb and Jain, 2014), or chance."""
     from optuna import samplers
+
+    from netsuke.study.thompson import Thompson
+
+    if search.sampler == "thompson":
+        worth = search.worth or (float("inf"),) * len(search.objectives)
+        return Thompson(partial(search.space.recipe, student=search.student), worth, search.seed)
 
     made: dict[str, type[samplers.BaseSampler]] = {
         "tpe": samplers.TPESampler,

@@ -119,7 +119,7 @@ def study(
         told = json.dumps([laboratory.prefixes.mark, asdict(space)], sort_keys=True, default=str)
         search = Search(
             space=space, objectives=plan.objectives, mark=hashlib.sha256(told.encode()).hexdigest(),
-            sampler=plan.sampler, seed=plan.seed, several=bool(plan.cluster),
+            sampler=plan.sampler, seed=plan.seed, several=bool(plan.cluster), worth=laboratory.worth,
             student=task.student if is_function(task.student) else None,
         )  # fmt: skip
         found = Study(plan.out, storage, search)
