@@ -4,16 +4,17 @@ cut off goes on where it was."""
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import netsuke
 from bench._harness import Bench, say
 from netsuke import store
-from netsuke.core.files import beside
+from netsuke.core.files import beside, write_json
 from netsuke.core.recipe import read_recipe
 from netsuke.flow import Options
 
@@ -69,14 +70,26 @@ def kept_arrays(
     bench: Bench, how: str, make: Callable[[], Mapping[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """What long trainings came to. how: all that tells one from another but the package's text, which does as well."""
-    mark = hashlib.sha256(f"{how} {bench.quick}".encode() + source(TELLING)).hexdigest()[:16]
-    path = bench.folder("arrays") / f"{mark}.npz"
+    path = _kept_as(bench, how, ".npz")
     if not path.is_file():
         found = make()
         with beside(path) as draft, draft.open("wb") as file:
             np.savez(file, **found)
     with np.load(path) as kept:
         return dict(kept)
+
+
+def kept_json(bench: Bench, how: str, make: Callable[[], Any]) -> Any:
+    """As ``kept_arrays``, of anything JSON can hold."""
+    path = _kept_as(bench, how, ".json")
+    if not path.is_file():
+        write_json(path, make())
+    return json.loads(path.read_text(encoding="utf8"))
+
+
+def _kept_as(bench: Bench, how: str, suffix: str) -> Path:
+    mark = hashlib.sha256(f"{how} {bench.quick}".encode() + source(TELLING)).hexdigest()[:16]
+    return bench.folder("arrays") / f"{mark}{suffix}"
 
 
 def _mark(bench: Bench, net: nn.Module | Path, recipe: str, task: Task) -> str:

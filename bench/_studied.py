@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench._harness import Bench, Claim, Figure, say
+from bench._kept import kept_json
 from bench._setup import RESNET20, network, post_training
+from netsuke.study.verb import POST_TRAINING
 from netsuke.study.workers import Here
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ class Arm:
 def searched(bench: Bench) -> Figure:
     """Post-training trials on ResNet-20, on validation: recipes, ratios, bits, ranges and widths."""
     seeds = SEEDS[:1] if bench.quick else SEEDS
-    found = [_both(bench, seed) for seed in seeds]
+    found = [_kept(bench, seed) for seed in seeds]
     ours, theirs = (sum(one[arm]["volume"] for one in found) / len(found) for arm in ARMS)
     below = sum(not one["study"]["covers the advisor's"] for one in found)
     claims = (
@@ -54,6 +57,19 @@ def searched(bench: Bench) -> Figure:
     )  # fmt: skip
     trials = sum(one[arm]["trials"] for one in found for arm in ARMS)
     return Figure("a study against chance", claims, trials, {"seeds": found}, notes)
+
+
+def _kept(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
+    how = f"studied {seed} {SECONDS} {SLICE} {OBJECTIVES} {WORST} {ARMS} {POST_TRAINING} {study_source()}"
+    return kept_json(bench, how, lambda: _both(bench, seed))  # type: ignore[no-any-return]
+
+
+def study_source() -> str:
+    """The text of the study, which tells nothing of other figures."""
+    import netsuke.study as home
+
+    files = sorted(Path(home.__path__[0]).glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _both(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
@@ -78,7 +94,6 @@ def _arm(bench: Bench, sampler: str, seed: int, stack: ExitStack) -> Arm:
     from netsuke.study.space import read_space
     from netsuke.study.storage import remembered
     from netsuke.study.studies import Search, Study
-    from netsuke.study.verb import POST_TRAINING
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=bench.folder("runs"))))
     goal = take_goal(post_training(bench), "local", Budget(), seed, Observer())
