@@ -11,6 +11,9 @@ from pathlib import Path
 from bench._harness import Bench
 from netsuke.testing.agents import Running, paired
 
+HOMES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
+"""Variables that say where a user's settings and state are."""
+
 
 @contextmanager
 def agents(bench: Bench, names: Sequence[str]) -> Iterator[dict[str, Running]]:
@@ -22,12 +25,19 @@ def agents(bench: Bench, names: Sequence[str]) -> Iterator[dict[str, Running]]:
 @contextmanager
 def own_folders(bench: Bench) -> Iterator[Path]:
     """A folder that this process keeps keys and state in meanwhile."""
-    kinds = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
-    before = {kind: os.environ.get(kind) for kind in kinds}
     with tempfile.TemporaryDirectory(dir=bench.folder("runs")) as name:
-        os.environ |= {kind: str(Path(name) / kind.lower()) for kind in kinds}
-        try:
+        homes = {kind: str(Path(name) / kind.lower()) for kind in HOMES}
+        with environment(**homes):
             yield Path(name)
-        finally:
-            for kind, value in before.items():
-                os.environ.pop(kind, None) if value is None else os.environ.update({kind: value})
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Variables of this process, and of what it starts, set meanwhile."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key, None) if value is None else os.environ.update({key: value})

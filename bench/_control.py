@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench._export import IMAGE, torch_onnx
 from bench._harness import Bench, say
+from bench._kept import source_of
 from bench._setup import RESNET20, network
 
 if TYPE_CHECKING:
@@ -89,7 +90,4 @@ def source() -> str:
     """The text of the training: an older loop's control is no control."""
     from netsuke.nets import distillation, training
 
-    files = [
-        f for home in (training, distillation) for f in sorted(Path(home.__path__[0]).glob("*.py"))
-    ]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return source_of(training, distillation)

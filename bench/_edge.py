@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench._agents import own_folders
+from bench._agents import environment, own_folders
 from bench._harness import Bench, Claim, Figure, say
 from bench._shaped import Link, shaped, within
 from netsuke.core.observer import Observer
@@ -116,25 +116,13 @@ def _between(bench: Bench) -> Iterator[tuple[Link, Remote, Remote]]:
         with within(link.names[1]):
             stack.enter_context(paired(folder, "cloud", link.hosts[1]))
         stack.enter_context(within(link.names[0]))
-        with _slowed():
+        path = os.pathsep.join(filter(None, (str(SLOWED), os.environ.get("PYTHONPATH"))))
+        with environment(PYTHONPATH=path, SLOWER=str(SLOWER)):
             stack.enter_context(paired(folder, "edge", link.hosts[0]))
         edge, cloud = (
             stack.enter_context(Remote(name, OnnxRuntime())) for name in ("edge", "cloud")
         )
         yield link, edge, cloud
-
-
-@contextmanager
-def _slowed() -> Iterator[None]:
-    """For processes that are started here."""
-    before = {key: os.environ.get(key) for key in ("PYTHONPATH", "SLOWER")}
-    path = os.pathsep.join(filter(None, (str(SLOWED), before["PYTHONPATH"])))
-    os.environ |= {"PYTHONPATH": path, "SLOWER": str(SLOWER)}
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
 
 
 def _served(bench: Bench, net: Net, link: Link, links: Sequence[Remote]) -> list[dict[str, Any]]:
@@ -147,35 +135,38 @@ def _served(bench: Bench, net: Net, link: Link, links: Sequence[Remote]) -> list
         link.set(rate, DELAY)
         seen = View(row, links, None).first()
         chosen = best(seen, "latency")
-        plans = _tried(seen, chosen)
         link.set(1e10, 0.0)  # for shipping
-        found.append(_timed(bench, net, link, (network, seen, plans, links), rate))
+        taken, ways = _timed(bench, net, (link, rate), (network, seen, _tried(seen, chosen), links))
+        found.append(_told(rate, seen, chosen, taken, ways))
     return found
 
 
 def _tried(row: Row, chosen: Plan) -> dict[str, Plan]:
-    """The planner's own, all on either device, and other cuts: by name, the segments before the cut."""
+    """The planner's own, all on either device, and other cuts, each once."""
     segments = row.segments
-    cuts = {k: costs(row, (Share(0, 0, k), Share(1, k, segments))) for k in range(1, segments)}
-    order = sorted(cuts, key=lambda k: cuts[k].latency)
-    some = {*order[:TRIED], *order[TRIED :: max(1, len(order) // TRIED)]}
-    found = {
-        "edge": costs(row, (Share(0, 0, segments),)),
-        "cloud": costs(row, (Share(1, 0, segments),)),
-    }
-    near = {f"{k}": cuts[k] for k in some if cuts[k].latency < 2 * chosen.latency}
-    return {"chosen": chosen, **found, **near}
+    cuts = [costs(row, (Share(0, 0, k), Share(1, k, segments))) for k in range(1, segments)]
+    order = sorted(cuts, key=lambda plan: plan.latency)
+    some = [*order[:TRIED], *order[TRIED :: max(1, len(order) // TRIED)]]
+    near = [plan for plan in some if plan.latency < 2 * chosen.latency]
+    ends = [costs(row, (Share(seat, 0, segments),)) for seat in (0, 1)]
+    return {_name(plan): plan for plan in (*ends, *near, chosen)}
+
+
+def _name(plan: Plan) -> str:
+    """Where all is, or the segments before the cut."""
+    return (
+        ("edge", "cloud")[plan.shares[0].seat] if len(plan.shares) == 1 else str(plan.shares[0].end)
+    )
 
 
 def _timed(
     bench: Bench,
     net: Net,
-    link: Link,
+    at: tuple[Link, float],
     served: tuple[Network, Row, Mapping[str, Plan], Sequence[Remote]],
-    rate: float,
-) -> dict[str, Any]:
-    """Seconds of a request by each plan, in turns."""
-    network, row, plans, links = served
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """(seconds of requests by each plan, in turns; what sending the picture instead takes), at a rate of the link."""
+    (link, rate), (network, row, plans, links) = at, served
     by_name = {one.name: one for one in links}
     taken: dict[str, list[float]] = {name: [] for name in plans}
     with ExitStack() as stack:
@@ -197,7 +188,7 @@ def _timed(
     for one in links:
         for part in one.parts():
             one.stop(part)
-    return _told(rate, row, plans, taken, ways)
+    return taken, ways
 
 
 def _pictures(
@@ -233,23 +224,17 @@ def _pictures(
 
 
 def _told(
-    rate: float,
-    row: Row,
-    plans: Mapping[str, Plan],
-    taken: Mapping[str, list[float]],
-    ways: Mapping[str, float],
+    rate: float, row: Row, chosen: Plan, taken: Mapping[str, list[float]], ways: Mapping[str, float]
 ) -> dict[str, Any]:
     seconds = {name: float(np.median(each)) for name, each in taken.items()}
-    ours, least = seconds["chosen"], min(seconds.values())
+    ours, least = seconds[_name(chosen)], min(seconds.values())
     others = {kind: min(seconds["edge"], ways[kind]) for kind in ("raw", "JPEG")}
-    saved = {kind: 1 - ours / other for kind, other in others.items()}
-    cut = [share.end for share in plans["chosen"].shares]
     told = (
-        f"cut {cut} of {row.segments}: {1e3 * ours:.0f} ms ({1e3 * plans['chosen'].latency:.0f} planned; best {1e3 * least:.0f}), "
+        f"{_name(chosen)} of {row.segments}: {1e3 * ours:.0f} ms ({1e3 * chosen.latency:.0f} planned; best {1e3 * least:.0f}), "
         f"all on the edge {1e3 * seconds['edge']:.0f}, all on the cloud {1e3 * ways['raw']:.0f} raw, {1e3 * ways['JPEG']:.0f} JPEG"
     )
     return {
-        "rate": rate, "over": ours / least, "saved": saved, "seconds": seconds, "ways": dict(ways),
-        "planned": {name: plan.latency for name, plan in plans.items()}, "told": told,
+        "rate": rate, "over": ours / least, "saved": {kind: 1 - ours / other for kind, other in others.items()},
+        "seconds": seconds, "ways": dict(ways), "planned": chosen.latency, "told": told,
         "route": [row.seats[0].route.bandwidth, row.seats[0].route.delay],
     }  # fmt: skip

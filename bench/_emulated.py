@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench._agents import HOMES, environment
 from bench._data import load_test
 from bench._harness import Bench, Claim, Figure, MissingDataError, say
 from bench._setup import RESNET20, RESNET56, network, post_training
@@ -50,7 +51,8 @@ def emulated(bench: Bench) -> Figure:
     made = {"ResNet-20": _integers(bench, RESNET20), "ResNet-56": _integers(bench, RESNET56)}
     claims, details = [], {}
     for core in CORES:
-        with _paired(arm, core) as link:
+        homes = dict.fromkeys(HOMES, str(arm.folder / "home"))
+        with environment(**homes), _paired(arm, core) as link:
             machine = link.device().title
             claims.append(
                 Claim(f"{core}: an agent on {machine}", float("aarch64" in machine), "", "≥", 1)
@@ -138,11 +140,8 @@ def _run(command: list[str]) -> None:
 @contextmanager
 def _paired(arm: Arm, core: str) -> Iterator[Remote]:
     """An agent under emulation that knows this process, reached."""
-    kinds = {kind: os.environ.get(kind) for kind in ("XDG_CONFIG_HOME", "XDG_STATE_HOME")}
     state = arm.folder / f"agent-{core}"
     shutil.rmtree(state, ignore_errors=True)
-    for kind in kinds:
-        os.environ[kind] = str(arm.folder / "home")
     Known(state / "known").add("home", own_keys(keys_file()).public)
     told = {"host": "127.0.0.1", "port": 0, "state": str(state), "pair": False}
     process = subprocess.Popen(
@@ -160,8 +159,6 @@ def _paired(arm: Arm, core: str) -> Iterator[Remote]:
     finally:
         process.terminate()
         process.wait()
-        for kind, value in kinds.items():
-            os.environ.pop(kind, None) if value is None else os.environ.update({kind: value})
 
 
 def _integers(bench: Bench, weights: str) -> Artifact:

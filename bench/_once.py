@@ -66,9 +66,7 @@ class Rival:
 def once(bench: Bench) -> Figure:
     """Each speaker in turn is the one to judge by; everything from scratch."""
     spoken = speech(bench)
-    folds = [
-        _rivals(bench, fold(spoken, number), number) for number in range(bench.count(SPEAKERS, 1))
-    ]
+    folds = [_kept(bench, spoken, number) for number in range(bench.count(SPEAKERS, 1))]
     rivals = [_together(row) for row in zip(*folds, strict=True)]
     claims = (
         Claim(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench._harness import Bench, Claim, Figure, say
-from bench._kept import kept_json
+from bench._kept import kept_json, source_of
 from bench._setup import RESNET20, network, post_training
 from netsuke.study.verb import POST_TRAINING
 from netsuke.study.workers import Here
@@ -60,16 +59,10 @@ def searched(bench: Bench) -> Figure:
 
 
 def _kept(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
-    how = f"studied {seed} {SECONDS} {SLICE} {OBJECTIVES} {WORST} {ARMS} {POST_TRAINING} {study_source()}"
+    import netsuke.study as study
+
+    how = f"studied {seed} {SECONDS} {SLICE} {OBJECTIVES} {WORST} {ARMS} {POST_TRAINING} {source_of(study)}"
     return kept_json(bench, how, lambda: _both(bench, seed))  # type: ignore[no-any-return]
-
-
-def study_source() -> str:
-    """The text of the study, which tells nothing of other figures."""
-    import netsuke.study as home
-
-    files = sorted(Path(home.__path__[0]).glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _both(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:

@@ -38,12 +38,24 @@ def agents(tmp_path: Path) -> Iterator[dict[str, Running]]:
 
 
 @contextmanager
+def beside(target: Callable[..., None], *given: object) -> Iterator[None]:
+    """Something goes on beside the test, until the event is set that it is given last."""
+    over = threading.Event()
+    thread = threading.Thread(target=target, args=(*given, over))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
 def called(found: Serving, expected: list[np.ndarray]) -> Iterator[list[int]]:
     """Calls without end beside the test; the list counts what was answered, rightly."""
-    over, right = threading.Event(), list[int]()
-    went_wrong = list[BaseException]()
+    right, went_wrong = list[int](), list[BaseException]()
 
-    def call() -> None:
+    def call(over: threading.Event) -> None:
         try:
             with Served(found) as client:
                 while not over.is_set():
@@ -53,14 +65,15 @@ def called(found: Serving, expected: list[np.ndarray]) -> Iterator[list[int]]:
         except BaseException as error:
             went_wrong.append(error)
 
-    thread = threading.Thread(target=call)
-    thread.start()
-    try:
+    with beside(call):
         yield right
-    finally:
-        over.set()
-        thread.join()
     assert not went_wrong, went_wrong
+
+
+def goes_on(right: list[int], calls: int = 16) -> None:
+    """Until so many more are answered."""
+    count = len(right)
+    until(lambda: len(right) > count + calls)
 
 
 def looks(keeper: Keeper, true: Callable[[], object]) -> None:
@@ -89,8 +102,7 @@ def test_a_part_of_a_device_that_dies_moves_to_another(
             until(lambda: len(right) > 8)
             agents[dead].kill()
             looks(keeper, lambda: keeper.serving.moves == 1)
-            count = len(right)
-            until(lambda: len(right) > count + 40)
+            goes_on(right, 40)
         assert dead not in [part["device"] for part in keeper.serving.parts]
         assert any(f"({dead} is gone)" in line for line in notes.said)
     assert serving("resnet") == keeper.serving
@@ -148,8 +160,7 @@ def test_a_cut_moves_as_the_link_changes(
             looks(keeper, lambda: len(keeper.serving.parts) == 1)
             now[0] = FAST
             looks(keeper, lambda: len(keeper.serving.parts) == 2)
-            count = len(right)
-            until(lambda: len(right) > count + 16)
+            goes_on(right)
 
 
 def test_a_part_moves_away_from_a_device_that_becomes_slow(
@@ -160,17 +171,10 @@ def test_a_part_moves_away_from_a_device_that_becomes_slow(
     how = Spread(name="resnet", objective="latency", routes=FAR)
     with keeping(artifact, OnnxRuntime(), ["pi1", "pi2"], how) as keeper:
         assert [part["device"] for part in keeper.serving.parts] == ["pi1"]
-        over = threading.Event()
-        thread = threading.Thread(target=_slowed, args=(parts_of(agents["pi1"])[0], over))
-        thread.start()
-        try:
-            with called(keeper.serving, expected) as right:
-                looks(keeper, lambda: keeper.serving.parts[-1]["device"] == "pi2")
-                count = len(right)
-                until(lambda: len(right) > count + 16)
-        finally:
-            over.set()
-            thread.join()
+        slow = beside(_slowed, parts_of(agents["pi1"])[0])
+        with slow, called(keeper.serving, expected) as right:
+            looks(keeper, lambda: keeper.serving.parts[-1]["device"] == "pi2")
+            goes_on(right)
 
 
 def _slowed(process: psutil.Process, over: threading.Event) -> None:
@@ -197,8 +201,7 @@ def test_a_device_that_turns_out_too_small_gives_its_part_away(
             parts_of(agents["pi1"])[0].kill()
             looks(keeper, lambda: keeper.serving.moves == 1)
             assert [part["device"] for part in keeper.serving.parts] == ["pi2"]
-            count = len(right)
-            until(lambda: len(right) > count + 16)
+            goes_on(right)
 
 
 def test_who_is_served_anew_is_followed_and_leaves_nothing_behind(
@@ -211,8 +214,7 @@ def test_who_is_served_anew_is_followed_and_leaves_nothing_behind(
         until(lambda: right)
         again = serve(artifact, OnnxRuntime(), ["pi2", "pi1"], how)
         assert again.moves == 1
-        count = len(right)
-        until(lambda: len(right) > count + 40)
+        goes_on(right, 40)
     assert [len(parts_of(agents[name])) for name in ("pi1", "pi2")] == [1, 1]
 
 
@@ -232,14 +234,8 @@ def test_a_way_is_measured_between_the_devices_themselves(agents: dict[str, Runn
 def test_a_device_that_has_half_its_time_for_us_is_seen_to(agents: dict[str, Running]) -> None:
     with Remote("pi1", OnnxRuntime()) as link:
         assert link.stretch() > 0.9
-        over = threading.Event()
-        thread = threading.Thread(target=_halved, args=(agents["pi1"], over))
-        thread.start()
-        try:
+        with beside(_halved, agents["pi1"]):
             assert 1.5 < link.stretch() < 6
-        finally:
-            over.set()
-            thread.join()
 
 
 def _halved(running: Running, over: threading.Event) -> None:

@@ -41,7 +41,7 @@ class Ways:
         let in by it any more."""
         for where, way in tuple(self._there.items()):
             way.turn()
-            if way.failed:
+            if way.failed and way.idle:
                 self._there.pop(where).close()
 
     def welcomes(self, public: str) -> bool:

@@ -45,7 +45,7 @@ LEAVING = 3.0
 IDLE = 600
 """Seconds that a network which is called from here is kept there when nobody calls any more."""
 DEATHS = 4
-"""In a row, of what is to be served, until that is given up here."""
+"""In a row, of what is served, until it counts as what cannot run there."""
 LOADING, JOB = 60.0, 1800.0
 """Seconds that a network may take to load, and a measurement to be done."""
 
@@ -180,12 +180,8 @@ class Remote(Link):
             state = self._caller.call("part", {"name": name}).head
             if "address" in state:
                 return state
-            if "error" in state:
-                raise WireError(f"{self.name}: {state['error']}")
-            if state["died"] >= DEATHS:
-                raise WireError(
-                    f"{self.name}: the process of {name} died {DEATHS} times while it loaded"
-                )
+            if why := failed(name, state):
+                raise WireError(f"{self.name}: {why}")
             time.sleep(LOOK)
         raise WireError(f"{self.name}: {name} was not ready in {LOADING:g} s")
 
@@ -253,6 +249,13 @@ class Remote(Link):
         """Sends one; what the device then has."""
         head = {"sha256": name, "size": len(content), "offset": at}
         return self._caller.call("put", head, [memoryview(content)[at : at + size]]).head
+
+
+def failed(name: str, state: Mapping[str, Any]) -> str:
+    """Why what is served under a name does not run there; empty where it may. state: as ``Remote.parts`` tells."""
+    if "error" in state:
+        return str(state["error"])
+    return f"the process of {name} died {DEATHS} times in a row" if state["died"] >= DEATHS else ""
 
 
 class _Opened:

@@ -95,15 +95,22 @@ class Served(Closing):
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._mark, self._numbers = uuid.uuid4().hex, count()
         self._answers: dict[str, Message] = {}
-        self._under_way: set[str] = set()
-        self._onward, self._looked = self._way(), time.monotonic()
+        self._looked = time.monotonic()
+        self._set_out()
 
-    def _way(self) -> Onward:
-        """To the first part."""
+    def _set_out(self) -> None:
+        """To where the first part is."""
         first, what = self._what.parts[0], self._what
         name = f"{first['device']}: {first['part']}"
         told = {"name": name, "address": what.address, "public": what.public}
-        return Onward(self._context, own_keys(keys_file()), told, self._keep)
+        self._onward = Onward(self._context, own_keys(keys_file()), told, self._keep)
+        self._turns = {
+            self._onward.socket: self._onward.answered,
+            self._onward.monitor: self._onward.changed,
+        }
+        self._poller = zmq.Poller()
+        for socket in self._turns:
+            self._poller.register(socket, zmq.POLLIN)
 
     def close(self) -> None:
         self._context.destroy(linger=0)
@@ -140,7 +147,6 @@ class Served(Closing):
             raise NetsukeError(f"{what.name}: takes {len(what.inputs)} inputs, got {len(inputs)}")
         names = [tensor.name for tensor in what.inputs]
         message = with_arrays({"of": what.of, "names": names}, inputs)
-        self._under_way.add(name)
         self._onward.send(Asker(b"", "", name), message, patience)
         return name
 
@@ -160,16 +166,11 @@ class Served(Closing):
 
     def turn(self, bell: zmq.Socket[bytes] | None = None) -> None:
         """Take what has come, or wait a moment for it, or for a bell of one's own to ring."""
-        turns = {
-            self._onward.socket: self._onward.answered,
-            self._onward.monitor: self._onward.changed,
-        }
-        poller = zmq.Poller()
-        for socket in (*turns, *([] if bell is None else [bell])):
-            poller.register(socket, zmq.POLLIN)
-        for socket, _ in poller.poll(TICK):
-            if socket in turns:
-                turns[socket]()
+        if bell is not None and bell not in self._poller:
+            self._poller.register(bell, zmq.POLLIN)
+        for socket, _ in self._poller.poll(TICK):
+            if socket in self._turns:
+                self._turns[socket]()
         self._onward.turn()
         if time.monotonic() > self._looked + FOLLOW:
             self._follow()
@@ -180,12 +181,11 @@ class Served(Closing):
         found = _now(self._what)
         if found.moves != self._what.moves:
             self._what, before = found, self._onward
-            self._onward = self._way()
+            self._set_out()
             self._onward.take_over(before)
         self._what = replace(self._what, error=found.error)
         if found.error is not None:
-            for name in tuple(self._under_way):
-                self._keep(Asker(b"", "", name), Message({"error": found.error}))
+            self._onward.give_up(found.error)
 
     def _awaited(self, name: str) -> Answer:
         while not self.answered(name):
@@ -193,9 +193,7 @@ class Served(Closing):
         return self.take(name)
 
     def _keep(self, asker: Asker, answer: Message) -> None:
-        if asker.name in self._under_way:
-            self._under_way.remove(asker.name)
-            self._answers[asker.name] = answer
+        self._answers[asker.name] = answer
 
 
 def _now(what: Serving) -> Serving:

@@ -20,7 +20,7 @@ from netsuke.core.runtime import Runtime
 from netsuke.links.remote import Remote
 from netsuke.links.served import serving
 from netsuke.serving.network import Spread, measured, segmented
-from netsuke.serving.placement import Placement, parts_of
+from netsuke.serving.placement import Placement, end_parts
 from netsuke.serving.view import ANSWER, View
 from netsuke.wire.caller import UnreachableError
 
@@ -125,12 +125,10 @@ class Keeper(Closing):
 
     def _sweep(self) -> None:
         """End what is left of where it was before: who calls asks anew for what was under way there."""
-        used = {(told["device"], told["part"]) for told in self.serving.parts}
         for name, link in self._links.items():
+            used = [told["part"] for told in self.serving.parts if told["device"] == name]
             with suppress(UnreachableError):
-                for part in filter(parts_of(self.serving.name).fullmatch, link.parts(ANSWER)):
-                    if (name, part) not in used:
-                        link.stop(part)
+                end_parts(link, self.serving.name, ANSWER, used)
 
     def _end(self) -> None:
         for told in self.serving.parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ from netsuke.serving.network import Network, Spread
 def parts_of(name: str) -> re.Pattern[str]:
     """What the parts of what is served under this name are called on their devices."""
     return re.compile(re.escape(name) + r"\.\d+-\d+-of-\d+")
+
+
+def end_parts(link: Remote, name: str, patience: float, but: Collection[str] = ()) -> None:
+    """End what a device has of what is served under this name, but for some. Raises UnreachableError where it does not
+    answer in time."""
+    for part in filter(parts_of(name).fullmatch, link.parts(patience)):
+        if part not in but:
+            link.stop(part)
 
 
 def _part_name(name: str, moves: int, place: int, count: int) -> str:

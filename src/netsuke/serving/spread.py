@@ -13,7 +13,8 @@ from netsuke.links.remote import Remote
 from netsuke.links.served import Serving
 from netsuke.serving.keeper import Keeper
 from netsuke.serving.network import Spread
-from netsuke.serving.placement import parts_of
+from netsuke.serving.placement import end_parts
+from netsuke.wire.caller import PATIENCE
 
 
 @contextmanager
@@ -51,8 +52,7 @@ def stop(serving: Serving, runtime: Runtime) -> None:
     for name in serving.devices:
         try:
             with Remote(name, runtime) as link:
-                for part in filter(parts_of(serving.name).fullmatch, link.parts()):
-                    link.stop(part)
+                end_parts(link, serving.name, PATIENCE)
         except NetsukeError as error:
             silent.append(error)
     if silent:

@@ -11,7 +11,7 @@ from typing import Any
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.partition import Plan, Route, Row, Seat, Share
-from netsuke.links.remote import Remote
+from netsuke.links.remote import Remote, failed
 from netsuke.links.served import Serving
 from netsuke.serving.placement import parts_of
 from netsuke.wire.caller import Caller, UnreachableError
@@ -20,8 +20,6 @@ AWAY = 6.0
 """Seconds that a device may be away, for its agent to be begun anew, until it counts as gone."""
 ANSWER = 2.0
 """Seconds that a device has to say how its parts are."""
-DEATHS = 4
-"""In a row, of a part, until it counts as one that cannot run there."""
 FEW = 4
 """Calls between two looks that tell nothing of how fast a device is."""
 AGAIN = 30.0
@@ -64,10 +62,8 @@ class _Device:
     def judge(self, ours: re.Pattern[str]) -> None:
         """Whether one of our parts turned out not to run here."""
         for name, state in (self.parts or {}).items():
-            if ours.fullmatch(name) and ("error" in state or state["died"] >= DEATHS):
-                self.unfit = (
-                    f"{self.link.name}: {state.get('error', 'its part dies again and again')}"
-                )
+            if ours.fullmatch(name) and (why := failed(name, state)):
+                self.unfit = f"{self.link.name}: {why}"
 
     @property
     def there(self) -> bool:

@@ -68,13 +68,11 @@ class Thompson(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        given = self._given.get(trial.number, {})
-        if param_name in given:
-            return given[param_name]
+        made = _Made(self._chance, self._given.get(trial.number, {}))
         if isinstance(param_distribution, CategoricalDistribution):
-            return self._chance.choice(param_distribution.choices)
+            return made.one_of(param_name, param_distribution.choices)
         low, high = param_distribution.low, param_distribution.high  # type: ignore[attr-defined]
-        return _number(self._chance, low, high)
+        return made.number(param_name, low, high)
 
     def after_trial(
         self,

@@ -62,6 +62,17 @@ class Onward:
         self._there, self._gone = False, time.monotonic()
         self.failed = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._pending
+
+    def give_up(self, error: str) -> None:
+        """Answer all that is under way with why it will not come."""
+        pending, self._pending = self._pending, {}
+        for one in pending.values():
+            self._reply(one.asker, Message({"error": error}))
+
     def take_over(self, other: Onward) -> None:
         """What is under way there goes this way instead, from the start."""
         for name, pending in other._pending.items():
