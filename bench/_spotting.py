@@ -12,16 +12,20 @@ import numpy as np
 from bench._contest import gap
 from bench._harness import Bench, Claim, Figure, say
 from bench._kept import kept_arrays
+from bench._once import exported
 from bench._speech import CLASSES, SPEAKERS, Speech, fold, speech
 from bench._timing import outputs
 
 if TYPE_CHECKING:
+    from netsuke.core.goal import Goal
+    from netsuke.core.model import Model
+    from netsuke.core.recipe import Recipe
     from netsuke.core.task import Task
     from netsuke.store import Run
 
 WIDTH, BLOCKS, STRIDE = 96, 4, (4, 2)
 """Of the largest network of the space."""
-EPOCHS = 40
+EPOCHS = 30
 RECIPE = """
 [[pass]]
 use = "search.supernet"
@@ -31,7 +35,7 @@ lr = 0.02
 [[pass]]
 use = "search.subnet"
 cost = "bytes"
-ratio = 0.45
+ratio = 0.25
 [[pass]]
 use = "quantize.static"
 """
@@ -70,7 +74,7 @@ def spotting(bench: Bench) -> Figure:
 
 
 def _spotted(bench: Bench, spoken: Speech, number: int) -> Spotted:
-    how = f"spotted {number} {WIDTH} {BLOCKS} {STRIDE} {EPOCHS} {RECIPE}"
+    how = f"spotted beside its equal {number} {WIDTH} {BLOCKS} {STRIDE} {EPOCHS} {RECIPE}"
     kept = kept_arrays(bench, how, lambda: _judged(bench, fold(spoken, number), number))
     whole, found = kept["whole"], kept["found"]
     before, after = (int(size) for size in kept["bytes"])
@@ -81,35 +85,48 @@ def _spotted(bench: Bench, spoken: Speech, number: int) -> Spotted:
 
 
 def _judged(bench: Bench, task: Task, number: int) -> dict[str, np.ndarray]:
-    """What was right, by recording, before and after, and the bytes of both files."""
-    run = _run(bench, task, number)
+    """What was right, by recording, of the largest network and of what was found in it, and the bytes of both files. The
+    largest is trained on as long as the space was, from where that began and in the same way."""
+    from netsuke.core.budget import Budget
+    from netsuke.core.observer import Observer
+    from netsuke.core.recipe import read_recipe
+    from netsuke.intake import take_goal
+    from netsuke.nets.training.train import train
+
+    recipe = read_recipe(RECIPE.format(epochs=bench.count(EPOCHS, 1)))
+    goal = take_goal(task, "local", Budget(), number, Observer())
+    begun = _begun(bench, goal)
+    run = _run(bench, (begun, task), recipe, number)
+    plan = recipe.passes[0].plan()  # type: ignore[attr-defined]
+    whole = replace(begun, network=train(begun.network, (begun.network,), goal, plan))
     x, y = task.test
-    files = {"whole": run.baseline.path, "found": run.artifact.path}
+    files = {"whole": exported(bench, whole, goal), "found": run.artifact.path}
     right = {who: outputs(path, x).argmax(1) == y for who, path in files.items()}
     return right | {"bytes": np.array([path.stat().st_size for path in files.values()])}
 
 
-def _run(bench: Bench, task: Task, number: int) -> Run:
-    """The largest network from scratch, then what the recipe finds in it."""
+def _begun(bench: Bench, goal: Goal) -> Model:
+    """The largest network from scratch."""
     import torch
 
-    import netsuke
-    from netsuke.core.budget import Budget
-    from netsuke.core.observer import Observer
-    from netsuke.core.recipe import read_recipe
     from netsuke.families.audio import DSCNN
-    from netsuke.fitting import Options
-    from netsuke.intake import take_goal, take_model
+    from netsuke.intake import take_model
     from netsuke.nets.training.train import TrainPlan, train
 
-    torch.manual_seed(number)
-    goal = take_goal(task, "local", Budget(), number, Observer())
+    torch.manual_seed(goal.seed)
     drawn = take_model(DSCNN(CLASSES, WIDTH, BLOCKS, stride=STRIDE), goal.data, "largest")
     plan = TrainPlan(epochs=bench.count(EPOCHS, 1), lr=0.05, batch=64)
-    largest = replace(drawn, network=train(drawn.network, (), goal, plan))
+    return replace(drawn, network=train(drawn.network, (), goal, plan))
+
+
+def _run(bench: Bench, what: tuple[Model, Task], recipe: Recipe, number: int) -> Run:
+    """What the recipe finds in the largest network."""
+    import netsuke
+    from netsuke.core.budget import Budget
+    from netsuke.fitting import Options
+
     folder = Path(tempfile.mkdtemp(prefix="spotting-", dir=bench.folder("runs")))
     return netsuke.fit(
-        largest, task, budget=Budget(size=LIMIT, drop="100 pt"),
-        recipe=read_recipe(RECIPE.format(epochs=bench.count(EPOCHS, 1))),
+        *what, budget=Budget(size=LIMIT, drop="100 pt"), recipe=recipe,
         options=Options(name="spotting", out=folder, seed=number),
     )  # fmt: skip

@@ -93,7 +93,7 @@ class Gate:
         after = self._bench.state(self._bench.shared.apply(candidate, state.model, goal))
         try:
             after = replace(after, evidence=self._evidence(after, state))
-            verdict = self._judge(after)
+            verdict = self._judge(after, candidate)
         except NetsukeError as error:
             # The original was measured with the same data: what cannot be measured is the step's.
             verdict = Verdict(outcome="fail", check="harm", reason=str(error))
@@ -130,6 +130,6 @@ class Gate:
             Evidence(what="step_speedup", value=old / new, unit="x", source="estimated", device=device.name),
         )  # fmt: skip
 
-    def _judge(self, after: State) -> Verdict:
-        goal = self._bench.goal
-        return combine(Harm().judge(after.evidence, goal.budget, goal.device.name))
+    def _judge(self, after: State, candidate: Pass) -> Verdict:
+        goal, harm = self._bench.goal, Harm(candidate.elsewhere)
+        return combine(harm.judge(after.evidence, goal.budget, goal.device.name))

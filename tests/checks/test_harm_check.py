@@ -119,3 +119,13 @@ def test_only_lost_quality_can_be_won_back_by_a_remedy():
     assert costs_quality(step(drop=0.05), BOTH)
     assert not costs_quality(step(speed=(0.5, 0.4, 0.6)), BOTH)
     assert not costs_quality(step(drop=None), BOTH)
+
+
+def test_a_step_that_gains_elsewhere_is_asked_for_quality_alone():
+    neither = step(drop=0.002, speed=(0.9, 0.8, 0.95), size=0.99)
+    assert judge(neither).outcome == "fail"
+    (verdict,) = Harm("less crosses").judge(neither, BOTH, "local")
+    assert verdict.outcome == "pass"
+    assert verdict.reason.endswith("gains elsewhere: less crosses")
+    (verdict,) = Harm("less crosses").judge(step(drop=0.5), BOTH, "local")
+    assert verdict.outcome == "fail"

@@ -7,11 +7,13 @@ import pytest
 import torch
 from tests.models import ResNet
 
+import netsuke
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
-from netsuke.core.recipe import make_pass
+from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
+from netsuke.flow import Options
 from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 
@@ -101,3 +103,19 @@ def test_a_remedy_sends_more(model: Model) -> None:
     wanted = make_pass("shard.pipeline", {"narrow": 0.25})
     assert [p.settings()["narrow"] for p in wanted.remedies()] == [0.5, 0.25]
     assert wanted.remedies()[-1].settings()["crossing"] == "float"
+
+
+def test_a_fit_keeps_it_though_it_is_no_smaller_and_no_faster(model: Model, tmp_path: Path) -> None:
+    task = Task(calibrate=X, validate=(X, np.arange(16) % 10), test=(X, np.arange(16) % 10))
+    run = netsuke.fit(
+        model.network,
+        task,
+        budget=netsuke.Budget(drop="100 pt"),
+        recipe=Recipe(make_pass("shard.pipeline", {})),
+        options=Options(out=tmp_path / "run"),
+    )
+    (step,) = run.record["steps"]
+    assert step["outcome"] == "kept", step["reason"]
+    coded = [c for c in RUNTIME.cuts(RUNTIME.adopt(run.folder / "model.onnx"))
+             if {t.dtype for t in c.tensors} <= {"uint8", "int8"}]  # fmt: skip
+    assert len(coded) == 1

@@ -1,6 +1,7 @@
 """Whether a step did harm: what the gate asks after each one."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from netsuke.core.budget import Budget
@@ -21,9 +22,12 @@ class Finding(NamedTuple):
     text: str
 
 
+@dataclass(frozen=True)
 class Harm(Check):
     """One verdict on a step: "drop" (against the original), "step_speedup" and "step_size" (what it
     replaced / itself).
+
+    elsewhere: what the step gains that one device shows nothing of (``Pass.elsewhere``): then only quality is asked for.
 
     Fails where more quality is lost than the budget allows (1 pt where it sets none), where the step
     is slower than what it replaced and speed is wanted (latency limited, or nothing limited), and
@@ -31,6 +35,7 @@ class Harm(Check):
     """
 
     name: ClassVar[str] = "harm"
+    elsewhere: str = ""
 
     def judge(
         self, evidence: tuple[Evidence, ...], budget: Budget, device: str
@@ -40,7 +45,12 @@ class Harm(Check):
         if speed is None and size is None:
             return ()
         drop = find(evidence, "drop", "local")
-        findings = [_lost(drop, budget), *_slower(speed, budget, device), *_bigger(size, speed)]
+        gained = (
+            [Finding(False, f"gains elsewhere: {self.elsewhere}")]
+            if self.elsewhere
+            else [*_slower(speed, budget, device), *_bigger(size, speed)]
+        )
+        findings = [_lost(drop, budget), *gained]
         outcome = "pass"
         if any(f.harm for f in findings):
             outcome, findings = "fail", [f for f in findings if f.harm]

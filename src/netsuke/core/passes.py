@@ -26,6 +26,8 @@ class Pass(ABC):
     """
 
     name: ClassVar[str]
+    elsewhere: ClassVar[str] = ""
+    """What it gains that neither its size nor its speed on one device shows, in words; empty where they show all."""
 
     @property
     def asks_device(self) -> bool:

@@ -38,6 +38,7 @@ class Pipeline(RetrainedPass):
     """
 
     name: ClassVar[str] = "shard.pipeline"
+    elsewhere: ClassVar[str] = "less crosses between its parts"
     parts: Annotated[int, Range(2, 16)] = 2
     rate: Annotated[float, Range(1e3, 1e12)] = 1e8
     crossing: Literal["int8", "float"] = "int8"
