@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench._agents import environment, own_folders
-from bench._harness import Bench, Claim, Figure, say
+from bench._bottleneck import bottleneck
+from bench._harness import Bench, Claim, Figure
 from bench._shaped import Link, shaped, within
 from netsuke.core.observer import Observer
 from netsuke.core.partition import Plan, Row, Share, best, costs
@@ -50,35 +51,27 @@ class Net:
 
 
 def split(bench: Bench) -> Figure:
-    """UltraFace and a ResNet-18-shaped network between the two."""
-    details: dict[str, Any] = {}
-    claims: list[Claim] = []
-    saved = []
+    """UltraFace and a ResNet-18-shaped network between the two; a bottleneck for ResNet-20."""
+    learned, facts, note = bottleneck(bench)
+    found: dict[str, list[dict[str, Any]]] = {}
     for name, net in _nets(bench).items():
         with _between(bench) as (link, edge, cloud):
-            rows = details[name] = _served(bench, net, link, (edge, cloud))
-        for row in rows:
-            said = f"{name}, {row['rate'] / 1e6:g} Mbit/s"
-            claims.append(
-                Claim(
-                    f"{said}: the planner's cut over the best measured",
-                    row["over"],
-                    "x",
-                    "≤",
-                    1 + NEAR,
-                )
-            )
-            saved.append(row["saved"]["raw"])
-            say(f"  {said}: {row['told']}")
-    claims.append(
-        Claim("most saved against all here and all there (raw)", max(saved), "", "≥", SAVED)
+            found[name] = _served(bench, net, link, (edge, cloud))
+    rows = [(f"{name}, {row['rate'] / 1e6:g} Mbit/s", row) for name in found for row in found[name]]
+    near = [
+        Claim(f"{said}: the planner's cut over the best measured", row["over"], "x", "≤", 1 + NEAR)
+        for said, row in rows
+    ]
+    saved = max(row["saved"]["raw"] for _, row in rows)
+    most = Claim("most saved against all here and all there (raw)", saved, "", "≥", SAVED)
+    notes = (*(f"{said}: {row['told']}" for said, row in rows), note)
+    return Figure(
+        "edge and cloud",
+        (*near, most, *learned),
+        bench.count(ROUNDS, 2),
+        found | {"bottleneck": facts},
+        notes,
     )
-    notes = tuple(
-        f"{name}, {r['rate'] / 1e6:g} Mbit/s: {r['told']}"
-        for name, rows in details.items()
-        for r in rows
-    )
-    return Figure("edge and cloud", tuple(claims), bench.count(ROUNDS, 2), details, notes)
 
 
 def _nets(bench: Bench) -> dict[str, Net]:
