@@ -58,9 +58,11 @@ def calibrated() -> Device:
     """This machine, as ``netsuke devices calibrate`` knows it."""
     from netsuke.calibrate import calibrate
     from netsuke.devices.local import local
+    from netsuke.links.local import Local
     from netsuke.runtimes.onnxruntime import OnnxRuntime
 
-    return calibrate(local(), OnnxRuntime())[0]
+    runtime = OnnxRuntime()
+    return calibrate(local(), runtime, Local(runtime))[0]
 
 
 def fit(bench: Bench, recipe: str, task: Task, name: str, drop: str = "1 pt") -> Run:

@@ -14,6 +14,7 @@ from netsuke.core.runtime import Runtime
 from netsuke.devices import device, names, own_file
 from netsuke.devices.file import read_device, write_device
 from netsuke.devices.local import local
+from netsuke.links.local import Local
 from netsuke.runtimes.null import NullRuntime
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 
@@ -37,7 +38,7 @@ class Known(Runtime):
 
 
 def test_rates_are_products_over_seconds_and_say_where_they_come_from():
-    found, readings = calibrate(local(), Known())
+    found, readings = calibrate(local(), Known(), Local(Known()))
     near = partial(pytest.approx, rel=0.05)
     assert found.formats == {"fp32": near(1e10), "int8": near(4e10)}
     assert found.depthwise == {"fp32": near(2e9), "int8": near(2e9)}
@@ -88,12 +89,12 @@ def test_a_file_of_the_users_own_comes_before_the_one_that_is_shipped():
 )
 def test_another_machine_is_not_measured_here(name, why):
     with pytest.raises(NetsukeError, match=why):
-        calibrate(device(name), OnnxRuntime())
+        calibrate(device(name), OnnxRuntime(), Local(OnnxRuntime()))
 
 
 def test_a_runtime_that_cannot_time_kernels_says_so():
     with pytest.raises(NetsukeError, match="null cannot time single kernels"):
-        calibrate(local(), NullRuntime())
+        calibrate(local(), NullRuntime(), Local(NullRuntime()))
 
 
 def test_on_the_command_line_it_shows_both_and_where_it_is_kept(netsuke):

@@ -165,13 +165,14 @@ def advise(
 def calibrate(
     name: str = "local", observer: Observer | None = None
 ) -> tuple[Device, tuple[Reading, ...]]:
-    """Measure this machine's rates as those of the device of that name, and keep them.
+    """Measure a paired device's rates, or this machine's as those of the device of that name, and keep them.
 
     They are written to the user's own device file, which comes before the one that is shipped. Raises
-    NetsukeError where this machine cannot be that device.
+    NetsukeError where this machine cannot be that device, or the paired one does not answer.
     """
-    known = find_device(name)
-    found, readings = measure_rates(known, runtime_named("onnxruntime"), observer)
+    known, runtime = reachable(find_device(name)), runtime_named("onnxruntime")
+    with closing(reach(known, runtime, observer or Observer())) as link:
+        found, readings = measure_rates(known, runtime, link, observer)
     write_device(found, own_file(known.name))
     return found, readings
 

@@ -1,5 +1,6 @@
 """A paired device: what is shipped, measured and run there, and what is said where it cannot be."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +11,14 @@ import numpy as np
 import psutil
 import pytest
 
-from netsuke import flow, store
+from netsuke import calibrate, flow, store
 from netsuke.core.artifact import Artifact
 from netsuke.core.budget import Budget
 from netsuke.core.errors import NetsukeError
 from netsuke.core.evidence import find
 from netsuke.core.kernels import Kernel
 from netsuke.core.recipe import read_recipe
-from netsuke.devices import own_file
+from netsuke.devices import device, own_file
 from netsuke.devices.file import write_device
 from netsuke.fitting import Options
 from netsuke.links.book import keys_file
@@ -133,11 +134,30 @@ def test_kernels_are_timed_there(link: Remote) -> None:
     assert link.kernel_seconds(Kernel(8, 4, (1, 1), 3, "linear", 8)) is None
 
 
+def test_its_rates_are_measured_there_and_kept_here(
+    agent: Running, link: Remote, netsuke: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer kernels than usual."""
+    few = ("DENSE", calibrate.DENSE[:2]), ("DEPTHWISE", calibrate.DEPTHWISE[:1]), ("REPEATS", 1)
+    for name, value in (*few, ("SMALLEST", calibrate.SMALLEST[:1])):
+        monkeypatch.setattr(calibrate, name, value)
+    before = device(NAME)
+    said = netsuke("devices", "calibrate", NAME)
+    assert said.code == 0, said.err
+    after = device(NAME)
+    assert after.sources["formats"].startswith("measured on it")
+    assert after.formats != before.formats
+    assert after.memory == before.memory
+    for fact in ("bandwidth", "storage_speed", "call", "session", "overhead"):
+        assert getattr(after, fact) > 0, fact
+        assert after.sources[fact].startswith("measured on it"), fact
+    kinds = [json.loads(p.read_text())["kind"] for p in (agent.state / "jobs").glob("*/job.json")]
+    assert {"turns", "probe", "rates"} <= set(kinds)
+
+
 def test_a_run_is_measured_there_from_the_command_line(
     link: Remote, artifact: Artifact, netsuke: Callable[..., object]
 ) -> None:
-    import json
-
     said = netsuke("measure", artifact.path, "--on", NAME, "--json")
     assert said.code == 0
     found = {e["what"]: e for e in json.loads(said.out)}

@@ -23,6 +23,7 @@ from netsuke.core.data import stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import write_json
 from netsuke.core.goal import Goal
+from netsuke.core.machine import read_rates
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.registry import named
 from netsuke.core.runtime import runtime_named
@@ -76,8 +77,14 @@ def stretch(job: Job, folder: Path) -> Any:
     return (time.perf_counter() - start) / (time.thread_time() - spent)
 
 
+def rates(job: Job, folder: Path) -> Any:
+    """What this machine reads of itself."""
+    return read_rates()
+
+
 KINDS: dict[str, Callable[[Job, Path], Any]] = {
     "facts": facts,
+    "rates": rates,
     "stretch": stretch,
     "probe": probed,
     "turns": turns,

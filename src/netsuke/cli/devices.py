@@ -80,10 +80,12 @@ def add(
 
 @devices.command()
 def calibrate(
-    name: Annotated[str, typer.Argument(help="The device this machine is.")] = "local",
+    name: Annotated[
+        str, typer.Argument(help="A paired device, or the device this machine is.")
+    ] = "local",
     as_json: AsJson = False,
 ) -> None:
-    """Measure this machine's rates and keep them: they count more than the device's file."""
+    """Measure the rates of a paired device or of this machine and keep them: they count more than the device's file."""
     from netsuke import flow
     from netsuke.devices import own_file
 

@@ -36,3 +36,7 @@ class Link(Closing):
     @abstractmethod
     def kernel_seconds(self, kernel: Kernel) -> float | None:
         """CPU seconds of one call of a single kernel on the device; None where that cannot be told."""
+
+    @abstractmethod
+    def rates(self) -> dict[str, float]:
+        """What the device reads of itself (``core/machine.py``): facts of a Device by name, 0 of what cannot be told."""

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from netsuke.core.device import Device
+from netsuke.core.machine import cache_bytes, read_a_second
 
 # INT8 products per FP32 product, sustained. With a dot-product instruction the peak is 4; 3.4 is what
 # onnxruntime reaches on ResNet-18 (avx512_vnni). Without one, widening multiplies peak at 2.
@@ -20,7 +21,6 @@ OVERHEAD, CALL = 2e-6, 7e-6
 SHARED = 4
 CODING = 0.2
 """Values laid out and rounded for integers per FP32 product, so that one that computes faster rounds faster too."""
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
 def local() -> Device:
@@ -62,16 +62,6 @@ def local() -> Device:
             "call": "onnxruntime on x86, called from Python; not measured on this machine",
         },
     )
-
-
-def cache_bytes() -> int:
-    """The largest cache that the first core reaches; 0 where the system does not tell (Linux does)."""
-    found = [0]
-    for path in CACHES.glob("index*/size"):
-        text = path.read_text(encoding="ascii").strip()
-        if text.endswith("K") and text[:-1].isdigit():
-            found.append(1024 * int(text[:-1]))
-    return max(found)
 
 
 def cpu_flags() -> frozenset[str]:
@@ -120,17 +110,3 @@ def _copied_a_second(size: int = 1 << 25, rounds: int = 4) -> float:
         np.copyto(target, source)
         best = max(best, 2 * size / max(time.process_time() - start, 1e-9))
     return best
-
-
-def read_a_second(size: int, rounds: int = 50) -> float:
-    """Bytes read per second by one core, over and over, of so many: a vector times a matrix. 0 of none."""
-    if not size:
-        return 0.0
-    side = int((size / 4) ** 0.5)
-    matrix, vector = np.ones((side, side), np.float32), np.ones(side, np.float32)
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.process_time()
-        matrix @ vector
-        best = min(best, time.process_time() - start)
-    return 4 * side * side / max(best, 1e-9)

@@ -8,6 +8,7 @@ from netsuke.core.evidence import Evidence
 from netsuke.core.goal import Goal
 from netsuke.core.kernels import Kernel
 from netsuke.core.link import Link
+from netsuke.core.machine import read_rates
 from netsuke.core.probe import Probe, Subject
 from netsuke.core.runtime import Runtime, Session
 
@@ -33,6 +34,9 @@ class Local(Link):
 
     def kernel_seconds(self, kernel: Kernel) -> float | None:
         return self._runtime.kernel_seconds(kernel)
+
+    def rates(self) -> dict[str, float]:
+        return read_rates()
 
     def close(self) -> None:
         """Nothing was taken hold of."""

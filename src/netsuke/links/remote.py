@@ -167,6 +167,9 @@ class Remote(Link):
         files = self._runtime.kernel_files(kernel)
         return None if files is None else kernel_of_turns(files, self.turns(files.contents))
 
+    def rates(self) -> dict[str, float]:
+        return dict(self._done({"kind": "rates"}))
+
     def echo(self, size: int) -> float:
         """Seconds that so many bytes take there and back."""
         start = time.perf_counter()
