@@ -23,7 +23,7 @@ from netsuke.agent.parent import end_with_parent
 from netsuke.agent.stage import Stage
 from netsuke.core.artifact import Artifact, check_whole
 from netsuke.core.errors import NetsukeError
-from netsuke.core.feed import example
+from netsuke.core.feed import ones
 from netsuke.core.head import Head
 from netsuke.core.quantity import show
 from netsuke.core.runtime import Session, runtime_named
@@ -161,7 +161,7 @@ def _opened(artifact: Artifact, threads: int) -> Session:
     """Loaded, and called once: a first call is slow, and what is wrong with the file shows."""
     runtime = runtime_named(artifact.runtime)
     session = runtime.open(artifact, threads)
-    session.run(example(artifact))
+    session.run(ones(artifact))
     return session
 
 

@@ -24,13 +24,18 @@ def feed(batch: Batch, artifact: Artifact, field: str) -> tuple[Array, ...]:
 def example(artifact: Artifact, samples: int = 1, seed: int = 0) -> tuple[Array, ...]:
     """Made-up inputs: normal values for floats, ones for whole numbers (a token, an open mask)."""
     rng = np.random.default_rng(seed)
+    return tuple(
+        rng.standard_normal(one.shape).astype(one.dtype) if one.dtype.kind == "f" else one
+        for one in ones(artifact, samples)
+    )
+
+
+def ones(artifact: Artifact, samples: int = 1) -> tuple[Array, ...]:
+    """Inputs of the right shapes and types, without loading numpy's generators (7 MB) as ``example`` does."""
     made = []
     for name, dtype, shape in artifact.inputs:
         size = (samples, *(d if d > 0 else 1 for d in shape))
-        kind = _dtype(dtype, f"{artifact.path.name}: input {name}")
-        made.append(
-            rng.standard_normal(size).astype(kind) if kind.kind == "f" else np.ones(size, kind)
-        )
+        made.append(np.ones(size, _dtype(dtype, f"{artifact.path.name}: input {name}")))
     return tuple(made)
 
 

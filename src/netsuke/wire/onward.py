@@ -3,13 +3,13 @@ the connection broke, so that a part that dies loses nothing."""
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from netsuke.wire.keys import Keys
 from netsuke.wire.message import Message, WireError, pack, unpack
@@ -26,6 +26,9 @@ LEFT = 0.8
 
 GRACE = 1.0
 """Seconds that the next part may be gone before what can be answered without it is."""
+
+EVENT = struct.Struct("=Hi")
+"""Of a monitor, and what it tells of it (ZeroMQ's zmq_socket_monitor); pyzmq's own reader loads asyncio, 3 MB."""
 
 Reply = Callable[[Asker, Message], None]
 Rescue = Callable[[], Message]
@@ -115,7 +118,7 @@ class Onward:
 
     def changed(self) -> None:
         """Take news of the connection: when it is there anew, what was on its way goes again."""
-        event = recv_monitor_message(self.monitor)["event"]
+        event, _ = EVENT.unpack(self.monitor.recv_multipart()[0])
         if self._there and event == zmq.EVENT_DISCONNECTED:
             self._gone = time.monotonic()
         self._there = event == zmq.EVENT_HANDSHAKE_SUCCEEDED

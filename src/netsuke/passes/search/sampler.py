@@ -1,5 +1,6 @@
 """Which parts of a network a step of its training asks for."""
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -22,13 +23,15 @@ class Sampler:
     """The sandwich rule (Yu and Huang, 2019, "Universally slimmable networks"): the whole, the smallest, and
     some between, in every step.
 
-    least: the smallest share of a group's units. opening: the share of the training in which the smallest
-    goes from the whole down to that (progressive shrinking; Cai et al., 2020). between: how many.
+    least: the smallest share of a group's units. depth: of the branches that may leave, the smallest share that stays.
+    opening: the share of the training in which the smallest goes from the whole down to that (progressive shrinking; Cai
+    et al., 2020). between: how many.
     """
 
     network: GraphModule
     space: Space
     least: float
+    depth: float
     opening: float
     between: int
     seed: int
@@ -54,14 +57,12 @@ class Sampler:
 
     def smallest(self, share: float | None = None) -> Plan:
         """The narrowest with no less than this share of each group's units (that of now when not given); at
-        the least, all branches gone that may."""
+        the least, with as few branches as may be, from all over the network."""
         share = self._share if share is None else share
         plan = self.space.whole
         for group in self._groups():
             plan = plan.with_width(group.id, self._widths(plan, group, share)[0])
-        return replace(
-            plan, leaving=frozenset(self._branches()) if share <= self.least else plan.leaving
-        )
+        return replace(plan, leaving=self._every() if share <= self.least else plan.leaving)
 
     def _random(self) -> Plan:
         plan = self.space.whole
@@ -69,10 +70,23 @@ class Sampler:
             plan = plan.with_width(
                 group.id, self._draw.choice(self._widths(plan, group, self._share))
             )
-        gone = 0.5 * self._opened
-        return replace(
-            plan, leaving=frozenset(b for b in self._branches() if self._draw.random() < gone)
+        gone = self._draw.randint(0, round(self._opened * self._most))
+        return replace(plan, leaving=frozenset(self._draw.sample(self._branches(), gone)))
+
+    def _every(self) -> frozenset[Branch]:
+        """As many as may leave, the first of them staying."""
+        known, most = self._branches(), self._most
+        return frozenset(
+            one
+            for i, one in enumerate(known)
+            if (i + 1) * most // len(known) > i * most // len(known)
         )
+
+    @property
+    def _most(self) -> int:
+        """How many branches may leave at once."""
+        count = len(self._branches())
+        return count - math.ceil(self.depth * count)
 
     @property
     def _opened(self) -> float:
@@ -90,8 +104,8 @@ class Sampler:
     def _groups(self) -> Iterable[Group]:
         return (p for p in self.space.free if isinstance(p, Group))
 
-    def _branches(self) -> Iterable[Branch]:
-        return (p for p in self.space.free if isinstance(p, Branch))
+    def _branches(self) -> list[Branch]:
+        return [p for p in self.space.free if isinstance(p, Branch)]
 
     def _part(self, plan: Plan) -> Part:
         if plan not in self._built:

@@ -32,7 +32,8 @@ class Supernet(TrainingPass):
     without training. Units are sorted by their worth first; each step trains the whole, the smallest, and
     some parts between (the sandwich rule; Yu and Huang, 2019).
 
-    least: the smallest share of a group's units. branches: whether residual branches may be left out.
+    least: the smallest share of a group's units. depth: of the residual branches that may leave, the smallest
+    share that stays; 1 keeps all.
     between: parts a step between the whole and the smallest. opening: the share of the training in which the
     smallest goes from the whole down to ``least``. teacher: the "original", for a network that came trained; or
     the whole teaches its parts "itself", step by step, for one that did not. criterion: by what units are
@@ -42,7 +43,7 @@ class Supernet(TrainingPass):
     name: ClassVar[str] = "search.supernet"
     epochs: Annotated[int, Range(1, 1000)] = 20
     least: Annotated[float, Range(0.05, 0.95)] = 0.25
-    branches: bool = True
+    depth: Annotated[float, Range(0, 1)] = 0.5
     between: Annotated[int, Range(0, 16)] = 2
     opening: Annotated[float, Range(0, 1)] = 0.3
     teacher: Teacher = "original"
@@ -99,7 +100,9 @@ class Supernet(TrainingPass):
     def _trained(
         self, network: GraphModule, teacher: GraphModule, space: Space, goal: Goal
     ) -> Trained:
-        sampler = Sampler(network, space, self.least, self.opening, self.between, goal.seed)
+        sampler = Sampler(
+            network, space, self.least, self.depth, self.opening, self.between, goal.seed
+        )
         way = Way(
             before=sampler.before,
             views=(sampler.view(None), sampler.view(sampler.smallest(self.least))),
@@ -115,6 +118,6 @@ class Supernet(TrainingPass):
     def _space(self, model: Model, goal: Goal) -> Space:
         found = parts(model)
         free = unprotected(found, self.protect, f"{self.name}.protect")
-        if not self.branches:
+        if self.depth == 1:
             free = tuple(part for part in free if isinstance(part, Group))
         return movable(found, free, (Prices(model, found.groups, goal.device, "macs"),))
