@@ -82,7 +82,7 @@ def test_both_teachers(teacher: str, model: Model, goal: Goal):
 
 
 def test_the_smallest_opens_with_the_training(model: Model, space: Space):
-    sampler = Sampler(model.network, space, 0.25, 0.5, 2, 0)
+    sampler = Sampler(model.network, space, 0.25, 0.0, 0.5, 2, 0)
     widths = []
     for progress in (0.0, 0.25, 0.5, 1.0):
         sampler.before(model.network, progress)
@@ -94,9 +94,24 @@ def test_the_smallest_opens_with_the_training(model: Model, space: Space):
 
 
 def test_every_step_trains_the_whole_the_smallest_and_some_between(model: Model, space: Space):
-    sampler = Sampler(model.network, space, 0.25, 0.0, 2, 0)
+    sampler = Sampler(model.network, space, 0.25, 0.5, 0.0, 2, 0)
     sampler.before(model.network, 1.0)
     assert len(sampler.step(0)) == 4
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_no_part_has_fewer_branches_than_are_to_stay(model: Model, space: Space, depth: float):
+    sampler = Sampler(model.network, space, 0.25, depth, 0.0, 2, 0)
+    sampler.before(model.network, 1.0)
+    known = space.parts.branches
+    most = int((1 - depth) * len(known))
+    leaving = sampler.smallest().leaving
+    assert len(leaving) == most
+    if known and depth >= 0.5:
+        assert known[0] not in leaving
+    drawn = {len(sampler._random().leaving) for _ in range(100)}
+    assert max(drawn) == most
+    assert min(drawn) == 0
 
 
 def test_it_needs_training_data(model: Model, goal: Goal):
