@@ -25,17 +25,22 @@ if TYPE_CHECKING:
 
 WIDTH, BLOCKS, STRIDE = 96, 4, (4, 2)
 """Of the largest network of the space."""
-EPOCHS = 30
+EPOCHS, AFTER = 30, 10
+"""Of the largest network from scratch and of the space that it spans; of what was found in that."""
 RECIPE = """
 [[pass]]
 use = "search.supernet"
 epochs = {epochs}
 batch = 64
 lr = 0.02
+least = 0.5
 [[pass]]
 use = "search.subnet"
 cost = "bytes"
-ratio = 0.25
+ratio = 0.35
+epochs = {after}
+batch = 64
+lr = 0.01
 [[pass]]
 use = "quantize.static"
 """
@@ -74,7 +79,7 @@ def spotting(bench: Bench) -> Figure:
 
 
 def _spotted(bench: Bench, spoken: Speech, number: int) -> Spotted:
-    how = f"spotted beside its equal {number} {WIDTH} {BLOCKS} {STRIDE} {EPOCHS} {RECIPE}"
+    how = f"spotted beside its equal {number} {WIDTH} {BLOCKS} {STRIDE} {EPOCHS} {AFTER} {RECIPE}"
     kept = kept_arrays(bench, how, lambda: _judged(bench, fold(spoken, number), number))
     whole, found = kept["whole"], kept["found"]
     before, after = (int(size) for size in kept["bytes"])
@@ -93,11 +98,12 @@ def _judged(bench: Bench, task: Task, number: int) -> dict[str, np.ndarray]:
     from netsuke.intake import take_goal
     from netsuke.nets.training.train import train
 
-    recipe = read_recipe(RECIPE.format(epochs=bench.count(EPOCHS, 1)))
+    epochs, after = bench.count(EPOCHS, 1), bench.count(AFTER, 1)
+    recipe = read_recipe(RECIPE.format(epochs=epochs, after=after))
     goal = take_goal(task, "local", Budget(), number, Observer())
     begun = _begun(bench, goal)
     run = _run(bench, (begun, task), recipe, number)
-    plan = recipe.passes[0].plan()  # type: ignore[attr-defined]
+    plan = replace(recipe.passes[0].plan(), epochs=epochs + after)  # type: ignore[attr-defined]
     whole = replace(begun, network=train(begun.network, (begun.network,), goal, plan))
     x, y = task.test
     files = {"whole": exported(bench, whole, goal), "found": run.artifact.path}
