@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from netsuke.agent.cgroup import Group, group
 from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
 from netsuke.core.files import write_json
@@ -33,13 +34,15 @@ PAUSE, LONGEST = 0.1, 10.0
 @dataclass
 class _Part:
     """A served network. told: what its process is told. said: what that said when it was ready. since: when it was
-    begun, or, while there is no process, when it is to be begun anew. died: how often in a row."""
+    begun, or, while there is no process, when it is to be begun anew. died: how often in a row. group: its limit as the
+    system keeps it, where the system does."""
 
     told: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
     said: dict[str, Any] = field(default_factory=dict)
     since: float = 0.0
     died: int = 0
+    group: Group | None = None
 
 
 class Parts:
@@ -85,9 +88,11 @@ class Parts:
             _end(part)
 
     def _start(self, part: _Part) -> None:
-        path = self._state.parts / f"{part.told['name']}.json"
+        path, limit = self._state.parts / f"{part.told['name']}.json", part.told["memory"]
+        command = [sys.executable, "-m", "netsuke.agent.part", str(path)]
+        part.group = None if limit is None else group(part.told["name"], limit)
         part.process = subprocess.Popen(
-            [sys.executable, "-m", "netsuke.agent.part", str(path)],
+            part.group.entering(command) if part.group else command,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env={**os.environ, **FEW_BUFFERS},
         )  # fmt: skip
         assert part.process.stdout is not None
@@ -111,8 +116,13 @@ class Parts:
             _end(part, part.said)
 
     def _mourn(self, part: _Part) -> None:
-        """It died, loading or at work: begun anew, later and later where it dies every time."""
+        """It died, loading or at work: begun anew, later and later where it dies every time; not where it asked for more
+        memory than it may take."""
         assert part.process is not None
+        if part.group is not None and part.group.overrun:
+            said = f"asked for more memory than its limit of {show(part.told['memory'], 'B')}"
+            _end(part, {"error": said})
+            return
         steady = time.monotonic() - part.since > STEADY
         part.died = 1 if steady else part.died + 1
         part.since = time.monotonic() + min(PAUSE * 2 ** (part.died - 1), LONGEST)
@@ -215,4 +225,6 @@ def _end(part: _Part, said: dict[str, Any] | None = None) -> None:
     except subprocess.TimeoutExpired:
         part.process.kill()
         part.process.wait()
+    if part.group is not None:
+        part.group.close()
     part.process, part.said = None, said or {}

@@ -1,5 +1,6 @@
 """What no other trial beats in everything: the front, its volume, and what is taken from it."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,13 +51,47 @@ def hypervolume(points: Iterable[Point], reference: Point) -> float:
 
     By slices along the last objective; fronts of studies are small.
     """
-    inside = [p for p in points if all(a < r for a, r in zip(p, reference, strict=True))]
+    inside = [p for p in points if _within(p, reference)]
     if not inside:
         return 0.0
     if len(reference) == 1:
         return reference[0] - min(p[0] for p in inside)
+    if len(reference) == 2:
+        return _area(inside, reference)
     total, edges = 0.0, sorted({p[-1] for p in inside})
     for low, high in zip(edges, [*edges[1:], reference[-1]], strict=True):
         below = [p[:-1] for p in inside if p[-1] <= low]
         total += (high - low) * hypervolume(below, reference[:-1])
+    return total
+
+
+def gained(points: Iterable[Point], new: Point, reference: Point) -> float:
+    """What a point adds to the volume of others: what lies behind it, but for what lies behind them too (While et al.,
+    2012, "A fast way of calculating exact hypervolumes")."""
+    if not _within(new, reference):
+        return 0.0
+    both = [tuple(map(max, p, new)) for p in points]
+    if new in both:
+        return 0.0
+    whole = math.prod(r - v for v, r in zip(new, reference, strict=True))
+    return whole - hypervolume(both, reference)
+
+
+def foremost(points: Sequence[Point], reference: Point) -> list[int]:
+    """The numbers of those that add to the volume, or equal one that does."""
+    inside = [(i, p) for i, p in enumerate(points) if _within(p, reference)]
+    return [i for i, p in inside if not any(dominates(other, p) for _, other in inside)]
+
+
+def _within(point: Point, reference: Point) -> bool:
+    return all(a < r for a, r in zip(point, reference, strict=True))
+
+
+def _area(inside: Iterable[Point], reference: Point) -> float:
+    """The same of two objectives, in one sweep."""
+    total, low = 0.0, reference[1]
+    for x, y in sorted(inside):
+        if y < low:
+            total += (reference[0] - x) * (low - y)
+            low = y
     return total

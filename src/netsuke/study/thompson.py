@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from netsuke.core.choices import Chooser
 from netsuke.core.data import Array
-from netsuke.study.front import Point, hypervolume
+from netsuke.study.front import Point, foremost, gained
 
 FEW = 3
 """Trials that must have ended well until anything is made of their figures."""
@@ -41,7 +41,7 @@ class Thompson(BaseSampler):
     """
 
     def __init__(self, draw: Draw, worth: Sequence[float], seed: int) -> None:
-        self._draw, self._worth = draw, tuple(worth)
+        self._draw, self._worth, self._reference = draw, tuple(worth), (1.0,) * len(worth)
         self._chance, self._normal = random.Random(seed), np.random.default_rng(seed)
         self._given: dict[int, Choices] = {}
 
@@ -85,10 +85,8 @@ class Thompson(BaseSampler):
 
     def _chosen(self, done: Sequence[FrozenTrial], earlier: Sequence[FrozenTrial]) -> Choices:
         """The best of many proposals; while little is known, one beside what is."""
-        points, reference = self._points(done), (1.0,) * len(self._worth)
-        whole = hypervolume(points, reference)
-        ahead = [t.params for t, p in zip(done, points, strict=True)
-                 if hypervolume([q for q in points if q != p], reference) < whole]  # fmt: skip
+        points = self._points(done)
+        ahead = [done[i].params for i in foremost(points, self._reference)]
         known = [t.params for t in earlier]
         refused = [t.params for t in earlier if t.state is TrialState.FAIL]
         options = [
@@ -109,9 +107,8 @@ class Thompson(BaseSampler):
         seen, wanted = features.of([t.params for t in done]), features.of(options)
         targets = np.log(np.maximum(points, FLOOR)).T
         values = np.exp(np.stack([self._drawn(seen, y, wanted) for y in targets], 1))
-        reference = (1.0,) * len(self._worth)
-        before = hypervolume(points, reference)
-        gain = [hypervolume([*points, tuple(v)], reference) - before for v in values]
+        before = [points[i] for i in foremost(points, self._reference)]
+        gain = [gained(before, tuple(v), self._reference) for v in values]
         spent = np.log([_seconds(t) for t in done])
         return np.array(gain), np.exp(self._drawn(seen, spent, wanted))
 
