@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from netsuke.study.front import Found, dominates, front, hypervolume
+from netsuke.study.front import Found, dominates, foremost, front, gained, hypervolume
 
 
 def found(number: int, *values: float, over: float = 0.0) -> Found:
@@ -44,3 +44,23 @@ def test_what_is_equal_dominates_nothing() -> None:
     assert not dominates((1.0, 1.0), (1.0, 1.0))
     assert dominates((1.0, 1.0), (1.0, 2.0))
     assert not dominates((0.0, 3.0), (1.0, 2.0))
+
+
+@pytest.mark.parametrize("sides", [1, 2, 3, 4])
+def test_what_a_point_adds_is_the_difference_of_volumes(sides: int):
+    chance, reference = random.Random(sides), (1.0,) * sides
+    for _ in range(200):
+        count = chance.randint(0, 8)
+        # few values, so that points share some and lie behind each other
+        points = [
+            tuple(chance.choice((0.2, 0.5, 0.8, 1.0, 1.3)) for _ in reference) for _ in range(count)
+        ]
+        new = tuple(chance.choice((0.1, 0.2, 0.6, 0.8, 1.1)) for _ in reference)
+        whole = hypervolume(points, reference)
+        added = hypervolume([*points, new], reference) - whole
+        assert gained(points, new, reference) == pytest.approx(added, abs=1e-12)
+        ahead = foremost(points, reference)
+        assert hypervolume([points[i] for i in ahead], reference) == pytest.approx(whole)
+        for i in ahead:
+            left = [p for p in points if p != points[i]]
+            assert hypervolume(left, reference) < whole

@@ -120,9 +120,11 @@ class Parts:
         memory than it may take."""
         assert part.process is not None
         if part.group is not None and part.group.overrun:
-            said = f"asked for more memory than its limit of {show(part.told['memory'], 'B')}"
+            said = f"asked for more memory, its limit is {show(part.told['memory'], 'B')}"
             _end(part, {"error": said})
             return
+        if part.group is not None:
+            part.group.close()
         steady = time.monotonic() - part.since > STEADY
         part.died = 1 if steady else part.died + 1
         part.since = time.monotonic() + min(PAUSE * 2 ** (part.died - 1), LONGEST)
