@@ -45,7 +45,7 @@ def study(
     space: Annotated[
         Path | None, typer.Option(help="A TOML file with [[slot]] tables [default: post-training].")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2, nsga3 or random.")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="thompson, tpe, nsga2, nsga3 or random.")] = "thompson",
     proxy: Annotated[
         str, typer.Option(help="Sorts networks drawn anew before they train: synflow, naswot, parameters.")
     ] = "",

@@ -40,7 +40,7 @@ class Search:
     space: Space
     objectives: tuple[str, ...]
     mark: str
-    sampler: str = "tpe"
+    sampler: str = "thompson"
     seed: int = 0
     worth: tuple[float, ...] = ()
     several: bool = False

@@ -69,7 +69,7 @@ class Plan:
     seconds: float | None = None
     objectives: tuple[str, ...] = ("size", "latency", "drop")
     space: str = POST_TRAINING
-    sampler: str = "tpe"
+    sampler: str = "thompson"
     seed: int = 0
     advised: bool = True
     proxy: str = ""
