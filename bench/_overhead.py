@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench._harness import Bench, Claim, Figure, say, timed
+from bench._kept import kept_json, source_of
 from netsuke.core.observer import Observer
 
 WORKLOAD = Path(__file__).parent / "_resnet20_workload.py"
@@ -51,7 +52,14 @@ def overhead(bench: Bench) -> Figure:
 
 
 def _alone(bench: Bench) -> dict[str, Any]:
-    """The default space and objectives, in this process."""
+    """The default space and objectives, in this process; half an hour, so it is kept."""
+    import netsuke.study as home
+
+    how = f"alone {TRIALS} {source_of(home)}"
+    return kept_json(bench, how, lambda: _spent_alone(bench))  # type: ignore[no-any-return]
+
+
+def _spent_alone(bench: Bench) -> dict[str, Any]:
     found = _studied(bench, "alone", trials=bench.count(TRIALS, 3))
     spent = found["spent"]
     share = spent["beside"] / (spent["trials"] + spent["beside"])
