@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/netsuke fit examples/digits.py --size 40KB --drop 2pt
+	$(BIN)/netsuke fit examples/digits.py --size 40KB --drop 3pt
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
