@@ -137,4 +137,7 @@ def _pump(source: socket.socket, target: socket.socket, rate: float) -> None:
             time.sleep(len(data) / rate)
             target.sendall(data)
     for end in (source, target):
+        with suppress(OSError):
+            # Closing alone tells nobody while another thread reads from it.
+            end.shutdown(socket.SHUT_RDWR)
         end.close()
