@@ -86,31 +86,31 @@ class Thompson(BaseSampler):
     def _chosen(self, done: Sequence[FrozenTrial], earlier: Sequence[FrozenTrial]) -> Choices:
         """The best of many proposals; while little is known, one beside what is."""
         points = self._points(done)
-        ahead = [done[i].params for i in foremost(points, self._reference)]
+        ahead = foremost(points, self._reference)
         known = [t.params for t in earlier]
         refused = [t.params for t in earlier if t.state is TrialState.FAIL]
         options = [
             one
-            for one in self._options(ahead or [t.params for t in done])
+            for one in self._options([done[i].params for i in ahead] or [t.params for t in done])
             if one not in known and not any(_alike(one, other) for other in refused)
         ]
         if len(done) < FEW or not options:
             return options[-1] if options else {}
-        gain, seconds = self._told(done, points, options)
+        values, seconds = self._told(done, points, options)
+        front = [points[i] for i in ahead]
+        gain = np.array([gained(front, tuple(v), self._reference) for v in values])
         return options[int(np.argmax(gain / seconds))]
 
     def _told(
         self, done: Sequence[FrozenTrial], points: Sequence[Point], options: Sequence[Choices]
     ) -> tuple[Array, Array]:
-        """(what each option would add to the front's volume, the seconds it would take), by one draw."""
+        """(what each option would come to, the seconds it would take), by one draw."""
         features = _Features([t.params for t in done])
         seen, wanted = features.of([t.params for t in done]), features.of(options)
         targets = np.log(np.maximum(points, FLOOR)).T
         values = np.exp(np.stack([self._drawn(seen, y, wanted) for y in targets], 1))
-        before = [points[i] for i in foremost(points, self._reference)]
-        gain = [gained(before, tuple(v), self._reference) for v in values]
         spent = np.log([_seconds(t) for t in done])
-        return np.array(gain), np.exp(self._drawn(seen, spent, wanted))
+        return values, np.exp(self._drawn(seen, spent, wanted))
 
     def _points(self, done: Sequence[FrozenTrial]) -> list[Point]:
         """As shares of what is worth nothing; beyond a limit all is."""
