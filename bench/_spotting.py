@@ -27,7 +27,7 @@ WIDTH, BLOCKS, STRIDE = 80, 4, (4, 2)
 """Of the largest network of the space."""
 EPOCHS = 18
 """Of the largest network from scratch, and then of the space that it spans."""
-DEVICE = "pi-zero2"
+DEVICE = "pi_zero2"
 SPACE = {"batch": 64, "lr": 0.02, "least": 0.5, "between": 1}
 AFTER = {"batch": 64, "lr": 0.02, "epochs": 12}
 """What is found learns on from the largest; so does the largest, from itself."""
