@@ -23,6 +23,7 @@ ROWS = (
         "training",
         "lesson",
         "sparsifier",
+        "gradients",
         "workload",
         "layerwise",
         "control",

@@ -30,9 +30,12 @@ _HOME = {
     "walk": "flow",
     "weights": "intake",
 }
-__all__ = sorted([*_HOME, "__version__"])
+_FOLDERS = ("gradients",)
+"""Of names, as ``netsuke.gradients.compress``."""
+__all__ = sorted([*_HOME, *_FOLDERS, "__version__"])
 
 if TYPE_CHECKING:
+    from netsuke import gradients as gradients
     from netsuke.core.budget import Budget as Budget
     from netsuke.core.errors import NetsukeError as NetsukeError
     from netsuke.core.evidence import Evidence as Evidence
@@ -56,6 +59,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return import_module(f"netsuke.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'netsuke' has no attribute {name!r}")
     return getattr(import_module(f"netsuke.{_HOME[name]}"), name)

@@ -1,0 +1,78 @@
+"""Each process hears the compressed gradients of all, and takes their mean."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor
+from torch.distributed import GradBucket, all_gather, all_reduce, get_rank  # type: ignore[attr-defined]
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from netsuke.gradients.traffic import Traffic, processes, ring
+from netsuke.nets.compressors.compressor import Compressor
+from netsuke.nets.compressors.memory import Memory
+from netsuke.nets.compressors.stochastic import Bits, Stochastic
+
+
+def compress(
+    ddp: DistributedDataParallel, by: Compressor | None = None, *, bits: Bits = 4, seed: int = 0
+) -> Traffic:
+    """Compress the gradients that these processes tell each other from the second step on (torch lays its buckets out anew
+    after the first, which is sent in full). To be called once, in every process, with the same settings.
+
+    by: what compresses them; ``Stochastic`` with this many bits where nothing is given. seed: of what is rounded by chance, other
+    in every process. Returns the bytes sent, which are counted on as it trains. Raises NetsukeError where ``ddp`` is no
+    DistributedDataParallel.
+    """
+    count = processes(ddp)
+    scheme = by or Stochastic(bits=bits)
+    traffic = Traffic()
+    draw = Generator().manual_seed(seed + get_rank(ddp.process_group))
+    ddp.register_comm_hook(_Gathering(ddp, count, scheme, scheme.memory(), draw, traffic), _hook)
+    return traffic
+
+
+@dataclass
+class _Gathering:
+    ddp: DistributedDataParallel
+    processes: int
+    scheme: Compressor
+    memory: Memory
+    draw: Generator
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+def _hook(state: _Gathering, bucket: GradBucket) -> Future[Tensor]:
+    """Of a bucket of gradients their mean over all processes, in the time to come."""
+    buffer = bucket.buffer()
+    state.traffic.plain += ring(buffer.numel() * buffer.element_size(), state.processes)
+    step = state.traffic.steps
+    state.traffic.steps += bucket.is_last()
+    return _told(state, bucket, step) if step else _in_full(state, buffer)
+
+
+def _in_full(state: _Gathering, buffer: Tensor) -> Future[Tensor]:
+    state.traffic.sent += ring(buffer.numel() * buffer.element_size(), state.processes)
+    buffer.div_(state.processes)
+    work = all_reduce(buffer, group=state.ddp.process_group, async_op=True)
+    added: Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
+    return added
+
+
+def _told(state: _Gathering, bucket: GradBucket, step: int) -> Future[Tensor]:
+    buffer, scheme = bucket.buffer(), state.scheme.at(step)
+    name = tuple(id(parameter) for parameter in bucket.parameters())
+    wanted = state.memory.with_kept(name, buffer.float().cpu())
+    packed = scheme.pack(wanted, state.draw)
+    state.memory.sent(name, wanted, scheme.unpack(packed, len(wanted)))
+    state.traffic.sent += (state.processes - 1) * packed.numel()
+    heard = [torch.empty_like(packed) for _ in range(state.processes)]
+    work = all_gather(heard, packed, group=state.ddp.process_group, async_op=True)
+
+    def mean(done: Future[list[Tensor]]) -> Tensor:
+        done.value()  # raises what went wrong
+        every = torch.stack([scheme.unpack(one, len(wanted)) for one in heard])
+        return buffer.copy_(every.mean(0))
+
+    averaged: Future[Tensor] = work.get_future().then(mean)
+    return averaged

@@ -1,0 +1,152 @@
+"""What arrives of what was sent."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from netsuke.nets.compressors.compressor import Compressor
+from netsuke.nets.compressors.levels import BUCKET, joined, split
+from netsuke.nets.compressors.memory import Corrected, Feedback
+from netsuke.nets.compressors.sign import Sign
+from netsuke.nets.compressors.stochastic import Bits, Stochastic
+from netsuke.nets.compressors.ternary import Ternary
+from netsuke.nets.compressors.topk import OPENING, TopK
+
+EVERY: tuple[Compressor, ...] = (
+    Stochastic(bits=8), Stochastic(bits=4), Stochastic(bits=2), Ternary(), Sign(), TopK(share=0.01),
+)  # fmt: skip
+UNBIASED = {Stochastic(bits=8): 127, Stochastic(bits=4): 7, Stochastic(bits=2): 1, Ternary(): 1}
+"""With the levels between nothing and the largest."""
+
+
+def told(one: Compressor, values: Tensor, seed: int = 0) -> Tensor:
+    return one.unpack(one.pack(values, Generator().manual_seed(seed)), len(values))
+
+
+def values(count: int = 1300) -> Tensor:
+    """Of different size from place to place, the last bucket not full."""
+    return torch.randn(count, generator=Generator().manual_seed(1)) * torch.logspace(-3, 1, count)
+
+
+def test_these_and_no_others_claim_to_be_unbiased():
+    assert {one for one in EVERY if one.unbiased} == set(UNBIASED)
+
+
+@pytest.mark.parametrize("one", UNBIASED, ids=str)
+def test_the_mean_of_many_is_what_was_sent(one: Compressor):
+    sent, many = values(BUCKET), 20_000
+    heard = told(one, sent.repeat(many)).view(many, BUCKET).double()
+    error = heard.mean(0) - sent
+    # A level that is seldom drawn may come a few times more or less than the deviation of so many draws says.
+    seldom = 4 * sent.abs().max() / UNBIASED[one] / many
+    assert (error.abs() <= 4.5 * heard.std(0) / math.sqrt(many) + seldom).all()
+    assert error.sum().abs() <= 4.5 * heard.var(0).sum().sqrt() / math.sqrt(many)
+
+
+@pytest.mark.parametrize("one", [Sign(), TopK(share=0.01, momentum=0)], ids=str)
+def test_what_is_biased_arrives_in_time_by_feedback(one: Compressor):
+    sent, memory, heard, draw = values(600), one.memory(), torch.zeros(600), Generator()
+    assert isinstance(memory, Feedback)
+    for step in range(1, 3001):
+        wanted = memory.with_kept("all", sent)
+        given = one.unpack(one.pack(wanted, draw), len(wanted))
+        memory.sent("all", wanted, given)
+        heard += given
+        if step in (300, 3000):
+            apart = float((heard / step - sent).norm() / sent.norm())
+            assert apart < 60 / step
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+@pytest.mark.parametrize("count", [1, 7, 512, 513, 5000])
+def test_any_number_of_values(one: Compressor, count: int):
+    heard = told(one, values(count))
+    assert heard.shape == (count,)
+    assert heard.dtype == torch.float32
+    assert heard.isfinite().all()
+    sizes = {one.pack(draw, Generator()).numel() for draw in (values(count), torch.zeros(count))}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_nothing_is_told_as_nothing(one: Compressor):
+    assert (told(one, torch.zeros(700)) == 0).all()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("one", EVERY, ids=str)
+def test_what_is_not_finite_is_told_as_such_and_not_kept(one: Compressor, bad: float):
+    sent = values(700)
+    sent[100] = bad
+    memory = one.memory()
+    wanted = memory.with_kept("all", sent)
+    heard = told(one, wanted)
+    assert not heard.isfinite().all()
+    memory.sent("all", wanted, heard)
+    assert memory.with_kept("all", values(700)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("one", "times"),
+    [(Stochastic(bits=8), 3.93), (Stochastic(bits=4), 7.75), (Stochastic(bits=2), 15), (Ternary(), 18.5),
+     (Sign(), 28), (TopK(share=0.001), 499)],
+    ids=str,
+)  # fmt: skip
+def test_times_fewer_bytes(one: Compressor, times: float):
+    count = 512 * 1000
+    assert 4 * count / one.pack(values(count), Generator()).numel() > times
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_levels_are_kept_exactly(bits: Bits):
+    most = 2 ** (bits - 1) - 1
+    sent = torch.arange(-most, most + 1).repeat(300).float() / most
+    assert torch.allclose(told(Stochastic(bits=bits), sent), sent, atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [2, 3, 4, 16, 256])
+def test_small_numbers_fill_a_byte(base: int):
+    numbers = torch.randint(0, base, (1003,), generator=Generator().manual_seed(0)).to(torch.uint8)
+    packed = joined(numbers, base)
+    assert len(packed) == math.ceil(1003 / int(math.log(256, base) + 1e-9))
+    assert torch.equal(split(packed, base, 1003), numbers)
+
+
+def test_the_largest_arrive_whole():
+    sent = values()
+    heard = told(TopK(share=0.01), sent)
+    places = sent.abs().topk(13).indices
+    assert torch.equal(heard.nonzero().flatten(), places.sort().values)
+    assert torch.equal(heard[places], sent[places])
+
+
+def test_the_share_goes_down_to_its_own():
+    one = TopK(share=0.001, warmup=100)
+    shares = [one.at(step).share for step in range(0, 121, 20)]
+    assert shares[0] == OPENING
+    assert shares[-2:] == [0.001, 0.001]
+    ratios = [after / before for before, after in pairwise(shares[:6])]
+    assert max(ratios) - min(ratios) < 1e-9
+
+
+def test_all_sent_momentum_is_plain_sgd():
+    """With nothing left out, momentum is as SGD gathers it: of a value sent it begins anew, so that it is the gradient."""
+    memory = Corrected(0.9)
+    for _ in range(3):
+        wanted = memory.with_kept("all", values(10))
+        memory.sent("all", wanted, wanted)
+        assert torch.equal(wanted, values(10))
+
+
+def test_none_sent_momentum_gathers():
+    """Velocities 1, 1.9, 2.71, added up (Lin et al., 2018, equation 5)."""
+    memory, one = Corrected(0.9), torch.ones(3)
+    gathered = []
+    for _ in range(3):
+        wanted = memory.with_kept("all", one)
+        memory.sent("all", wanted, torch.zeros(3))
+        gathered.append(float(wanted[0]))
+    assert gathered == pytest.approx([1, 2.9, 5.61])
