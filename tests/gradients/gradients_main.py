@@ -23,7 +23,7 @@ WAYS: dict[str, tuple[float, Way | None]] = {
     "2 bits": (0.9, lambda ddp: gradients.compress(ddp, bits=2)),
     "ternary": (0.9, lambda ddp: gradients.compress(ddp, gradients.Ternary())),
     "sign": (0.9, lambda ddp: gradients.compress(ddp, gradients.Sign())),
-    "topk": (0.0, lambda ddp: gradients.compress(ddp, gradients.TopK(share=0.1, warmup=30))),
+    "topk": (0.0, lambda ddp: gradients.compress(ddp, gradients.TopK(share=0.02, warmup=30))),
     "fp16": (0.9, gradients.fp16),
     "powersgd": (0.9, gradients.powersgd),
 }

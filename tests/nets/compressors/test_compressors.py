@@ -132,21 +132,26 @@ def test_the_share_goes_down_to_its_own():
     assert max(ratios) - min(ratios) < 1e-9
 
 
-def test_all_sent_momentum_is_plain_sgd():
-    """With nothing left out, momentum is as SGD gathers it: of a value sent it begins anew, so that it is the gradient."""
-    memory = Corrected(0.9)
-    for _ in range(3):
-        wanted = memory.with_kept("all", values(10))
-        memory.sent("all", wanted, wanted)
-        assert torch.equal(wanted, values(10))
+def gathered(steps: int, sent_at: set[int]) -> list[float]:
+    """Of a gradient of 1 at every step: what is to be sent of it at each."""
+    memory, found = Corrected(0.9), []
+    for step in range(1, steps + 1):
+        wanted = memory.with_kept("all", torch.ones(1)).clone()
+        found.append(float(wanted))
+        memory.sent("all", wanted, wanted if step in sent_at else torch.zeros(1))
+    return found
 
 
-def test_none_sent_momentum_gathers():
-    """Velocities 1, 1.9, 2.71, added up (Lin et al., 2018, equation 5)."""
-    memory, one = Corrected(0.9), torch.ones(3)
-    gathered = []
-    for _ in range(3):
-        wanted = memory.with_kept("all", one)
-        memory.sent("all", wanted, torch.zeros(3))
-        gathered.append(float(wanted[0]))
-    assert gathered == pytest.approx([1, 2.9, 5.61])
+def test_sent_at_every_step_it_is_momentum():
+    assert gathered(3, {1, 2, 3}) == pytest.approx([1, 1.9, 2.71])
+
+
+def test_not_sent_it_gathers():
+    """Lin et al., 2018, equation 5."""
+    assert gathered(4, {3}) == pytest.approx([1, 2.9, 5.61, 3.439])
+
+
+def test_what_waited_long_begins_anew():
+    found = gathered(12, {11})
+    assert found[10] == pytest.approx(sum(10 * (1 - 0.9**n) for n in range(1, 12)), rel=1e-5)
+    assert found[11] == pytest.approx(1)

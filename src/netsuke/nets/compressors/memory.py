@@ -46,27 +46,44 @@ class Feedback(Memory):
 
 
 @dataclass
-class Corrected(Memory):
-    """Momentum is gathered here, value by value, and not by the optimizer, which would treat what comes late as if it were new; a
-    value that was sent begins anew (Lin et al., 2018, "Deep gradient compression", sections 3.1 and 3.2).
+class _Course:
+    """Of each value. speed: its momentum. gathered: what was not sent yet. waited: steps since it was."""
 
+    speed: Tensor
+    gathered: Tensor
+    waited: Tensor
+
+
+@dataclass
+class Corrected(Memory):
+    """Momentum is gathered here, value by value, and not by the optimizer, which would treat what comes late as if it were new
+    (Lin et al., 2018, "Deep gradient compression", section 3.1).
+
+    There a value that was sent begins anew without momentum, so that none is carried on that was stale (section 3.2). Here that
+    is so where it waited for longer than momentum remembers: what is sent at every step is SGD with momentum to the letter.
     momentum: of SGD; the optimizer is given none.
     """
 
     momentum: float
-    _speed: dict[Hashable, Tensor] = field(default_factory=dict)
-    _gathered: dict[Hashable, Tensor] = field(default_factory=dict)
+    _courses: dict[Hashable, _Course] = field(default_factory=dict)
 
     def with_kept(self, name: Hashable, values: Tensor) -> Tensor:
-        speed, gathered = self._speed.get(name), self._gathered.get(name)
-        speed = values.clone() if speed is None else self.momentum * speed + values
-        self._speed[name] = speed
-        return speed.clone() if gathered is None else gathered + speed
+        course = self._courses.get(name)
+        if course is None:
+            course = _Course(*(torch.zeros_like(values) for _ in range(3)))
+            self._courses[name] = course
+        course.speed.mul_(self.momentum).add_(values)
+        course.gathered.add_(course.speed)
+        course.waited.add_(1)
+        return course.gathered
 
     def sent(self, name: Hashable, wanted: Tensor, sent: Tensor) -> None:
-        left = sent == 0
-        self._gathered[name] = _finite(wanted * left)
-        self._speed[name] = _finite(self._speed[name] * left)
+        course, spoilt = self._courses[name], ~wanted.isfinite()
+        gone = (sent != 0) | spoilt
+        stale = gone & (course.waited > 1 / (1 - self.momentum))
+        course.speed.masked_fill_(stale | spoilt, 0.0)
+        course.gathered.masked_fill_(gone, 0.0)
+        course.waited.masked_fill_(gone, 0.0)
 
 
 def _finite(values: Tensor) -> Tensor:
