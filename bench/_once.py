@@ -1,5 +1,4 @@
-"""Figure 2 of `bench search`: one supernet against networks of the same time that were trained alone, on spoken digits of
-speakers never heard."""
+"""Figure 2 of `bench search`: one supernet against networks of the same time that were trained alone, on CIFAR-10."""
 
 from __future__ import annotations
 
@@ -15,26 +14,29 @@ import numpy as np
 from bench._contest import gap
 from bench._harness import Bench, Claim, Figure, say, timed
 from bench._kept import kept_arrays
-from bench._speech import CLASSES, SPEAKERS, Speech, fold, speech
+from bench._setup import VALIDATE, with_training
 from bench._timing import compare, outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from torch import nn
+
     from netsuke.core.goal import Goal
     from netsuke.core.model import Model
     from netsuke.core.task import Task
-    from netsuke.families.audio import DSCNN
 
-WIDTH, BLOCKS, STRIDE = 64, 4, (4, 2)
-"""Of the largest network. The others have as many blocks; their widths are scaled."""
-SCALES = tuple(i / 16 for i in range(1, 17))
-"""Of the uniformly scaled networks; channels are multiples of 4."""
+SEEDS = (0,)
+ROWS = slice(VALIDATE.stop, VALIDATE.stop + 20_000)
+"""Of the training images."""
+SCALES = tuple(i / 16 for i in range(4, 17))
+"""Of the widths of ResNet-20, which is the largest network."""
 SHARES = (0.35, 0.5, 0.7)
 """Of the largest network's time: the budgets."""
-WHOLE, SHRINKING = 30, 40
+WHOLE, SHRINKING = 10, 8
 """Epochs of the largest network from scratch, and of the supernet it then becomes."""
-TRAINING = {"lr": 0.05, "batch": 64}
+TRAINING = {"lr": 0.1, "batch": 128}
+SPACE = {"lr": 0.05, "batch": 128, "least": 0.5, "between": 1}
 SOON = 60.0
 
 
@@ -64,9 +66,8 @@ class Rival:
 
 
 def once(bench: Bench) -> Figure:
-    """Each speaker in turn is the one to judge by; everything from scratch."""
-    spoken = speech(bench)
-    folds = [_kept(bench, spoken, number) for number in range(bench.count(SPEAKERS, 1))]
+    """Everything from scratch, on the same images."""
+    folds = [_kept(bench, seed) for seed in SEEDS]
     rivals = [_together(row) for row in zip(*folds, strict=True)]
     claims = (
         Claim(
@@ -93,11 +94,10 @@ def once(bench: Bench) -> Figure:
     return Figure("once for all", claims, len(rivals[0].ours), details, notes)
 
 
-def _kept(bench: Bench, spoken: Speech, number: int) -> list[Rival]:
-    how = (
-        f"once {number} {WIDTH} {BLOCKS} {STRIDE} {SCALES} {SHARES} {WHOLE} {SHRINKING} {TRAINING}"
-    )
-    kept = kept_arrays(bench, how, lambda: _arrays(_rivals(bench, fold(spoken, number), number)))
+def _kept(bench: Bench, seed: int) -> list[Rival]:
+    how = f"once {seed} {ROWS} {SCALES} {SHARES} {WHOLE} {SHRINKING} {TRAINING} {SPACE}"
+    task = with_training(bench, ROWS)
+    kept = kept_arrays(bench, how, lambda: _arrays(_rivals(bench, task, seed)))
     rows = zip(kept["ours"], kept["theirs"], kept["rest"], strict=True)
     return [Rival(ours, theirs, *map(float, rest)) for ours, theirs, rest in rows]
 
@@ -119,7 +119,7 @@ def _said(share: float, r: Rival) -> str:
 
 
 def _together(row: Sequence[Rival]) -> Rival:
-    """One budget, over all speakers."""
+    """One budget, over all seeds."""
     return Rival(
         np.concatenate([r.ours for r in row]),
         np.concatenate([r.theirs for r in row]),
@@ -130,16 +130,16 @@ def _together(row: Sequence[Rival]) -> Rival:
     )
 
 
-def _rivals(bench: Bench, task: Task, number: int) -> list[Rival]:
+def _rivals(bench: Bench, task: Task, seed: int) -> list[Rival]:
     from netsuke.core.budget import Budget
     from netsuke.core.observer import Observer
     from netsuke.intake import take_goal, take_model
 
-    goal = take_goal(task, "local", Budget(), number, Observer())
-    largest = take_model(_drawn(1.0, number), goal.data, "largest")
+    goal = take_goal(task, "local", Budget(), seed, Observer())
+    largest = take_model(_drawn(1.0, seed), goal.data, "largest")
     with timed() as spent:
         supernet = _supernet(bench, largest, goal)
-    say(f"  speaker {number}: the supernet took {spent.seconds['cpu']:.0f} s of CPU time")
+    say(f"  seed {seed}: the supernet took {spent.seconds['cpu']:.0f} s of CPU time")
     subnets = [_subnet(bench, supernet, goal, share) for share in SHARES]
     chosen = _as_slow(bench, supernet, [model for model, _ in subnets], goal)
     rivals = []
@@ -151,13 +151,13 @@ def _rivals(bench: Bench, task: Task, number: int) -> list[Rival]:
     return rivals
 
 
-def _drawn(scale: float, seed: int) -> DSCNN:
+def _drawn(scale: float, seed: int) -> nn.Module:
     import torch
 
-    from netsuke.families.audio import DSCNN
+    from bench._resnet import STAGES, resnet
 
     torch.manual_seed(seed)
-    return DSCNN(CLASSES, max(4, round(scale * WIDTH / 4) * 4), BLOCKS, stride=STRIDE)
+    return resnet(20, tuple(round(scale * width) for width in STAGES))
 
 
 def _supernet(bench: Bench, largest: Model, goal: Goal) -> Model:
@@ -167,10 +167,7 @@ def _supernet(bench: Bench, largest: Model, goal: Goal) -> Model:
 
     plan = TrainPlan(epochs=bench.count(WHOLE, 1), **TRAINING)
     whole = replace(largest, network=train(largest.network, (), goal, plan))
-    made = Supernet(
-        epochs=bench.count(SHRINKING, 1), lr=TRAINING["lr"] / 2, batch=TRAINING["batch"]
-    )
-    return made.apply(whole, goal)
+    return Supernet(epochs=bench.count(SHRINKING, 1), **SPACE).apply(whole, goal)
 
 
 def _subnet(bench: Bench, supernet: Model, goal: Goal, share: float) -> tuple[Model, float]:

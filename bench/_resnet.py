@@ -16,10 +16,11 @@ class SliceAndPad(nn.Module):
 
     def __init__(self, out: int) -> None:
         super().__init__()
-        self.pad = out // 4
+        self.out, self.pad = out, out // 4
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+        after = self.out - self.pad - x.shape[1]
+        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, after))
 
 
 class Select(nn.Module):
@@ -71,12 +72,12 @@ class ResNet(nn.Module):
         return [module for module in self.modules() if isinstance(module, Block)]
 
 
-def resnet(depth: int = 20) -> ResNet:
-    """ResNet-20, -56, ... with random weights and slice-and-pad shortcuts."""
+def resnet(depth: int = 20, widths: tuple[int, ...] = STAGES) -> ResNet:
+    """ResNet-20, -56, ... with random weights and slice-and-pad shortcuts. widths: of its stages, each twice the one before."""
     count = (depth - 2) // 6
     stages = []
-    for index, width in enumerate(STAGES):
-        before = STAGES[max(0, index - 1)]
+    for index, width in enumerate(widths):
+        before = widths[max(0, index - 1)]
         first = (
             Block((before, width, width), 2, SliceAndPad(width))
             if index
@@ -85,7 +86,7 @@ def resnet(depth: int = 20) -> ResNet:
         stages.append(
             [first, *(Block((width, width, width), 1, nn.Identity()) for _ in range(count - 1))]
         )
-    return ResNet(STAGES[0], stages)
+    return ResNet(widths[0], stages)
 
 
 def with_selects(net: ResNet) -> ResNet:

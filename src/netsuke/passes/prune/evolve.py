@@ -9,7 +9,10 @@ from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.local import Local
 from netsuke.passes.prune.space import Part, Plan, Shares, Space
 
-POPULATION, PARENTS, GENERATIONS = 16, 4, 6
+POPULATION, PARENTS, GENERATIONS, AGAIN = 16, 4, 6, 2
+"""Generations, and those of a search that begins with the best of one before it."""
+ROUGH = 0.4
+"""Share of the samples that nearly all plans are tried on; the last few are tried on all."""
 CHANGED = 0.2
 """Share of the parts that a mutation changes."""
 TRIES = 50
@@ -25,8 +28,9 @@ class Evolution:
     """
 
     def __init__(self, space: Space, rehearsal: Rehearsal, goal: Goal) -> None:
-        self._space, self._goal = space, goal
-        self._greedy, self._even = Allocator(space, rehearsal, goal), Local(space)
+        self._space, self._goal, self._rehearsal = space, goal, rehearsal
+        self._greedy = Allocator(space, rehearsal.rough(ROUGH), goal)
+        self._even = Local(space)
         self._draw = random.Random(goal.seed)
         self._best: list[Plan] = []
 
@@ -36,16 +40,20 @@ class Evolution:
         parents = [p for p in dict.fromkeys(first) if self._fits(p, wanted)]
         if not parents:
             return first[0]
-        for _ in self._goal.track(range(GENERATIONS), "breeding networks"):
+        generations = AGAIN if self._best else GENERATIONS
+        for _ in self._goal.track(range(generations), "breeding networks"):
             children = (self._child(parents, wanted) for _ in range(POPULATION))
             alive = dict.fromkeys((*parents, *(c for c in children if c is not None)))
             parents = sorted(alive, key=self._greedy.damage)[:PARENTS]
         self._best = parents
-        return parents[0]
+        return min(parents, key=self._damage)
 
     def climb(self, plan: Plan, wanted: Shares) -> Plan:
         """What more room is good for."""
         return self._greedy.climb(self.descend(plan, wanted), wanted)
+
+    def _damage(self, plan: Plan) -> float:
+        return self._rehearsal.damage(self._space.keep(plan), plan.leaving)
 
     def _child(self, parents: list[Plan], wanted: Shares) -> Plan | None:
         """Of two parents or of one, changed in places, within the shares; None where that fails."""
