@@ -105,6 +105,24 @@ def test_what_a_device_imports_needs_no_torch(statement: str) -> None:
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
 
 
+def test_a_part_loads_no_more_than_it_needs() -> None:
+    """An agent with a small network is to take 80 MB: each of these would be a megabyte or more of every part."""
+    spared = (
+        "asyncio",
+        "decimal",
+        "email",
+        "logging",
+        "numpy.random",
+        "psutil",
+        "subprocess",
+        "tempfile",
+        "zipfile",
+    )
+    code = f"import sys, netsuke.agent.part, netsuke.runtimes.onnxruntime; print([m for m in {spared} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
 def test_help_and_report_run_without_torch(tmp_path: Path) -> None:
     """With torch made unimportable, ``--help`` works and ``report`` gets as far as its argument."""
     (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")

@@ -11,8 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 ASIDE = "netsuke-agent"
 """Where an agent steps to within its own group."""
 KILLS = "oom_kill "
@@ -83,7 +81,7 @@ def _homes() -> Iterator[tuple[Path, str, str]]:
 def _tidy(home: Path) -> None:
     """Groups of agents that are gone."""
     for old in home.glob("netsuke-*-*"):
-        if not psutil.pid_exists(int(old.name.split("-")[1])):
+        if not Path("/proc", old.name.split("-")[1]).exists():
             Group(old, "").close()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import sys
 import time
@@ -16,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import zmq
 
 from netsuke.agent.parent import end_with_parent
+from netsuke.agent.resident import resident
 from netsuke.agent.stage import Stage
 from netsuke.core.artifact import Artifact, check_whole
 from netsuke.core.errors import NetsukeError
@@ -62,7 +63,7 @@ class _Served:
         artifact = Artifact.from_dict(told["artifact"], Path(told["folder"]))
         check_whole(artifact)
         self._stage = _stage(artifact, told)
-        self.memory = psutil.Process().memory_info().rss
+        self.memory = resident(os.getpid())
         if told["memory"] is not None and self.memory > told["memory"]:
             raise NetsukeError(
                 f"{told['name']}: takes {show(self.memory, 'B')} of memory, its limit is {show(told['memory'], 'B')}"

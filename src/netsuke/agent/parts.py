@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
 from netsuke.agent.cgroup import Group, group
+from netsuke.agent.resident import resident
 from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
 from netsuke.core.files import write_json
@@ -136,8 +135,8 @@ class Parts:
         if limit is None:
             return
         try:
-            taken = psutil.Process(part.process.pid).memory_info().rss
-        except psutil.NoSuchProcess:
+            taken = resident(part.process.pid)
+        except ProcessLookupError:
             return
         if taken > limit:
             said = f"took {show(taken, 'B')} of memory, its limit is {show(limit, 'B')}"

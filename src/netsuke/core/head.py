@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -45,6 +44,8 @@ class Head:
     @staticmethod
     def load(path: Path) -> "Head":
         """Raises NetsukeError where the file holds no head."""
+        from zipfile import BadZipFile  # here, for it takes a megabyte of those who have no head
+
         try:
             with np.load(path, allow_pickle=False) as kept:
                 return Head(

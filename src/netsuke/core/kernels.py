@@ -6,7 +6,6 @@ are slower. A table taken on the device knows by how much.
 
 import itertools
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -127,5 +126,7 @@ class KernelFiles(NamedTuple):
 
 def kernel_of_turns(files: KernelFiles, rounds: Sequence[Sequence[float]]) -> float:
     """Seconds of one call of the kernel, from rounds of a call of each file."""
+    from statistics import median  # here, for it loads much that a part never needs
+
     found = sorted(many - few for few, many in rounds)
-    return max(statistics.median(found) / files.apart, 1e-8)
+    return max(median(found) / files.apart, 1e-8)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +96,8 @@ def read(path: Path) -> Widths | None:
     home = widths_beside(path)
     if not home.is_file():
         return None
+    from zipfile import BadZipFile  # here, for it takes a megabyte of those who have no widths
+
     full = path.read_bytes()
     try:
         with np.load(home, allow_pickle=False) as held:

@@ -1,6 +1,5 @@
 """onnxruntime: ONNX files on the CPU."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -158,6 +157,8 @@ def left_float(made: "Exported") -> tuple[str, ...]:
     """What was meant for INT8 and runs in float all the same, by the user's name for the layer."""
     if not made.integer:
         return ()
+    import tempfile
+
     import onnx
 
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tomli_w
 import zmq
 
 from netsuke.core.errors import NetsukeError
@@ -80,6 +79,8 @@ def check_public(key: str) -> str:
 
 
 def _text(keys: Keys) -> str:
+    import tomli_w
+
     return tomli_w.dumps({"public": keys.public, "secret": keys.secret})
 
 
