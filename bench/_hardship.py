@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from bench._agents import agents
+from bench._bare import bare
 from bench._harness import Bench, Claim, Figure, say
 from bench._pipelined import NAMES, networks, spread
 from netsuke.links.served import Served
@@ -32,6 +33,8 @@ REQUESTS, KILLS = 1000, 100
 CALLS, CLIENTS = 10_000, 8
 FRAMES = 100_000
 OVER = 400.0
+BLOCK, SETTLED = 60, 10
+"""Calls at a time, and how many of them at the beginning are not counted."""
 
 
 def killed(bench: Bench) -> Figure:
@@ -110,23 +113,35 @@ def hardship(bench: Bench) -> Figure:
         Claim("memory grown under their frames", grown / 1e6, "MB", "≤", 16.0),
         Claim("answers after them", float(alive and np.isfinite(after).all()), "", "≥", 1),
     )
-    return Figure("an agent under hardship", claims, crowd["calls"], {"over": over, "crowd": crowd})
+    notes = (
+        f"a call over one in the same process: p50 {over['p50']:.0f} µs, p95 {over['p95']:.0f} µs; through a bare socket with CURVE "
+        f"{over['bare p50']:.0f} and {over['bare p95']:.0f} µs",
+    )
+    details = {"over": over, "crowd": crowd}
+    return Figure("an agent under hardship", claims, crowd["calls"], details, notes)
 
 
 def _over(bench: Bench, artifact: Artifact, found: Any, samples: Any) -> dict[str, float]:
-    """Microseconds that a call takes longer there than here, quantile by quantile, in turns."""
-    here, count = OnnxRuntime().open(artifact), bench.count(3000, 50)
-    taken: dict[str, list[float]] = {"here": [], "there": []}
-    with Served(found) as called:
-        called.run(samples[0])
-        for number in range(count):
-            x = samples[number % len(samples)]
-            for name, run in (("here", here.run), ("there", called.run)):
-                start = time.perf_counter()
-                run(x)
-                taken[name].append(1e6 * (time.perf_counter() - start))
-    quantiles = {q: [float(np.quantile(taken[name], q / 100)) for name in taken] for q in (50, 95)}
-    return {f"p{q}": there - here for q, (here, there) in quantiles.items()}
+    """Microseconds that a call takes longer there than here, quantile by quantile: ``BLOCK`` calls of each in turns, as a client
+    calls, who has nothing else to do. bare: of a call around which there is nothing but a socket."""
+    here, blocks = OnnxRuntime().open(artifact), bench.count(60, 1)
+    taken: dict[str, list[float]] = {"here": [], "there": [], "bare": []}
+    with Served(found) as called, bare(artifact.path) as around:
+        ways = {"here": here.run, "there": called.run, "bare": lambda x: around(x[0])}
+        for number in range(blocks):
+            for name, run in ways.items():
+                took = []
+                for i in range(BLOCK):
+                    start = time.perf_counter()
+                    run(samples[(number * BLOCK + i) % len(samples)])
+                    took.append(1e6 * (time.perf_counter() - start))
+                taken[name] += took[SETTLED:]
+    at = {name: np.quantile(took, (0.5, 0.95)) for name, took in taken.items()}
+    return {
+        f"{kind}p{q}": float(at[name][i] - at["here"][i])
+        for name, kind in (("there", ""), ("bare", "bare "))
+        for i, q in enumerate((50, 95))
+    }
 
 
 def _crowd(
