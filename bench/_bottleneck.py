@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RECIPE = """
 [[pass]]
 use = "shard.pipeline"
-narrow = 0.5
+narrow = 0.25
 epochs = {epochs}
 lr = 0.01
 limit = {limit}

@@ -31,6 +31,7 @@ from netsuke.testing.agents import paired
 if TYPE_CHECKING:
     from netsuke.core.artifact import Artifact
     from netsuke.core.data import Array
+    from netsuke.core.model import Model
 
 SLOWER = 8
 RATES, DELAY = (1e6, 1e7, 1e8), 0.02
@@ -51,7 +52,8 @@ class Net:
 
 
 def split(bench: Bench) -> Figure:
-    """UltraFace and a ResNet-18-shaped network between the two; a bottleneck for ResNet-20."""
+    """UltraFace and a ResNet-18-shaped network between the two, as it is and with a bottleneck behind its first layers; what
+    such a bottleneck costs, on ResNet-20."""
     learned, facts, note = bottleneck(bench)
     found: dict[str, list[dict[str, Any]]] = {}
     for name, net in _nets(bench).items():
@@ -88,6 +90,7 @@ def _nets(bench: Bench) -> dict[str, Net]:
         pictures = {
             name: np.asarray(photo.convert("RGB").resize(size)) for name, size in sizes.items()
         }
+    pictures["ResNet-18 shape, narrow"] = pictures["ResNet-18 shape"]
     samples = {
         name: ((p.transpose(2, 0, 1)[None].astype(np.float32) - 127) / 128)
         for name, p in pictures.items()
@@ -96,8 +99,22 @@ def _nets(bench: Bench) -> dict[str, Net]:
     artifacts = {
         "UltraFace": OnnxRuntime().adopt(faces / "version-RFB-320_without_postprocessing.onnx"),
         "ResNet-18 shape": exported(bench, captured, "resnet18"),
+        "ResNet-18 shape, narrow": exported(bench, _narrow(captured, samples["ResNet-18 shape"]), "narrow18"),
     }  # fmt: skip
-    return {name: Net(artifacts[name], samples[name], pictures[name]) for name in sizes}
+    return {name: Net(artifacts[name], samples[name], pictures[name]) for name in artifacts}
+
+
+def _narrow(model: Model, sample: Array) -> Model:
+    """A quarter of the channels behind the first layers, in bytes. Its weights are random, so that only its time says
+    something."""
+    from netsuke.core.goal import Goal
+    from netsuke.core.recipe import make_pass
+    from netsuke.core.task import Task, ready
+    from netsuke.devices import device
+
+    data = ready(Task(calibrate=sample, validate=(sample, np.zeros(1, np.int64))))
+    settings = {"behind": ("3",), "narrow": 0.25, "epochs": 0}
+    return make_pass("shard.pipeline", settings).apply(model, Goal(data=data, device=device("pi4")))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from tests.models import ResNet
 
 import netsuke
+from netsuke import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.recipe import Recipe, make_pass
@@ -97,6 +98,19 @@ def test_where_it_cannot_help_it_says_so(model: Model, goal: Goal) -> None:
         make_pass("shard.pipeline", {"crossing": "float"}).refuse(model, goal) or ""
     )
     assert "can be cut in" in (make_pass("shard.pipeline", {"parts": 16}).refuse(model, goal) or "")
+
+
+def test_it_is_cut_where_it_is_told(model: Model, goal: Goal) -> None:
+    from netsuke.nets.cuts import cuts
+
+    places = [cut.layer for cut in cuts(model) if cut.channels is not None]
+    wanted = {"parts": 3, "behind": (places[-2], places[0])}
+    made = make_pass("shard.pipeline", wanted).apply(model, goal)
+    assert f"cut behind {places[0]}, {places[-2]}:" in made.lineage[-1].summary
+    with pytest.raises(NetsukeError, match="behind: no cut behind 'layer9'; did you mean layer"):
+        make_pass("shard.pipeline", {"behind": ("layer9",)}).apply(model, goal)
+    with pytest.raises(NetsukeError, match="behind names 1 places and parts = 3 has 2 cuts"):
+        make_pass("shard.pipeline", {"parts": 3, "behind": (places[0],)})
 
 
 def test_a_remedy_sends_more(model: Model) -> None:

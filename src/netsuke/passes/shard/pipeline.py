@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from torch.fx import GraphModule
 
+from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.layer import Layer
 from netsuke.core.model import Model, Step
 from netsuke.core.partition import Route, Row, Seat, best
 from netsuke.core.passes import Pass, Range
 from netsuke.core.quantity import show
+from netsuke.core.registry import nearest
 from netsuke.core.roofline import layer_seconds, warm
 from netsuke.nets.costs import layers
 from netsuke.nets.crossing import coded, narrowed
@@ -31,8 +33,8 @@ class Pipeline(RetrainedPass):
     """Make the places where the network is to be cut in parts cheap to cross.
 
     parts: over how many devices, as fast as each other, that work at a time (Narayanan et al., 2019, "PipeDream"); the
-    places are the best of all by the layers' seconds and what crosses (``core/partition.py``). rate: of the links
-    between them, bits a second. crossing: "int8" sends a byte a value, "float" leaves them. narrow: the share of the
+    places are the best of all by the layers' seconds and what crosses (``core/partition.py``), or those behind the named
+    layers, as for a slow device before a fast one. rate: of the links between them, bits a second. crossing: "int8" sends a byte a value, "float" leaves them. narrow: the share of the
     channels that cross, as their first principal components, 1 for all. epochs, lr and so on: retraining with the
     original as teacher, where channels were left out. ``netsuke serve`` cuts the model that comes out.
     """
@@ -43,6 +45,14 @@ class Pipeline(RetrainedPass):
     rate: Annotated[float, Range(1e3, 1e12)] = 1e8
     crossing: Literal["int8", "float"] = "int8"
     narrow: Annotated[float, Range(0.01, 1)] = 1.0
+    behind: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.behind and len(self.behind) != self.parts - 1:
+            raise NetsukeError(
+                f"{self.name}: behind names {len(self.behind)} places and parts = {self.parts} has {self.parts - 1} cuts"
+            )
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Where nothing would change, or there are too few places."""
@@ -58,8 +68,9 @@ class Pipeline(RetrainedPass):
         return None
 
     def apply(self, model: Model, goal: Goal) -> Model:
-        """The model with what crosses its cuts narrowed and coded."""
-        chosen = _chosen(model, goal, self.parts, self.rate / 8, self._smaller)
+        """The model with what crosses its cuts narrowed and coded. Raises NetsukeError where ``behind`` names what it cannot
+        be cut behind."""
+        chosen = self._chosen(model, goal)
         network, notes, samples = model.network, list[str](), Calibration(model, goal, SAMPLES)
         ends = {cut.node: cut.node for cut in chosen}
         for cut in chosen if self.narrow < 1 else ():
@@ -86,6 +97,17 @@ class Pipeline(RetrainedPass):
             else ()
         )
         return (*wider, *floats)
+
+    def _chosen(self, model: Model, goal: Goal) -> list[Cut]:
+        if not self.behind:
+            return _best(model, goal, self.parts, self.rate / 8, self._smaller)
+        places = {cut.layer: cut for cut in _places(model)}
+        for name in self.behind:
+            if name not in places:
+                raise NetsukeError(
+                    f"{self.name}: behind: no cut behind {name!r}; {nearest(name, list(places))}"
+                )
+        return [cut for name, cut in places.items() if name in self.behind]
 
     def _finished(
         self,
@@ -137,7 +159,7 @@ def _size(cut: Cut) -> float:
     return size
 
 
-def _chosen(model: Model, goal: Goal, parts: int, rate: float, smaller: float) -> list[Cut]:
+def _best(model: Model, goal: Goal, parts: int, rate: float, smaller: float) -> list[Cut]:
     """The places that give the most answers a second on devices that are all as fast."""
     places, found = _places(model), layers(model)
     seconds = _seconds(found, goal, [place.share for place in places])
