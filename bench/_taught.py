@@ -31,7 +31,7 @@ def taught(bench: Bench) -> Figure:
     right = {arm: [_right(bench, arm, seed) for seed in seeds] for arm in ARMS}
     apart = gap(np.concatenate(right["taught"]), np.concatenate(right["alone"]))
     each = [100 * float(t.mean() - a.mean()) for t, a in zip(right["taught"], right["alone"], strict=True)]  # fmt: skip
-    reach = _reach(each)
+    reach = half(each)
     low = min(apart["low"], apart["points"] - reach)
     claims = (
         Claim("better with a teacher", apart["points"], "pt", "≥", 0.5),
@@ -50,7 +50,7 @@ def taught(bench: Bench) -> Figure:
     return Figure("ResNet-20 taught by ResNet-56", claims, count, {"accuracy": accuracy, "each": each}, notes)  # fmt: skip
 
 
-def _reach(each: list[float]) -> float:
+def half(each: list[float]) -> float:
     """Half of the 95 % interval of the mean over seeds (Student's t); of one seed nothing is known."""
     from scipy import stats
 

@@ -43,6 +43,8 @@ def powersgd(ddp: DistributedDataParallel, rank: int = 1, start: int = 2, seed: 
         begun = own.iter >= start
         before = own.total_numel_after_compression
         found = _counted(powerSGD_hook, traffic, count, own, bucket)
+        # It tells the others more from callbacks: with a second bucket under way their order would differ between processes.
+        found.wait()
         after = bucket.buffer().element_size() * (own.total_numel_after_compression - before)
         traffic.sent += ring(after if begun else size, count)
         return found
