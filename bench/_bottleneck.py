@@ -28,7 +28,7 @@ epochs = {epochs}
 lr = 0.01
 limit = {limit}
 """
-EPOCHS, LIMIT = 3, 20_000
+EPOCHS, LIMIT = 6, 20_000
 FEWER, LOST = 80.0, 1.0
 
 

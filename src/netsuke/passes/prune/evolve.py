@@ -9,12 +9,12 @@ from netsuke.passes.prune.allocate import Allocator
 from netsuke.passes.prune.local import Local
 from netsuke.passes.prune.space import Part, Plan, Shares, Space
 
-POPULATION, PARENTS, GENERATIONS, AGAIN = 16, 4, 6, 2
-"""Generations, and those of a search that begins with the best of one before it."""
+POPULATION, PARENTS, GENERATIONS, STALE = 16, 4, 8, 2
+"""Of generations, and of those in a row that found nothing better: then it ends."""
 ROUGH = 0.4
 """Share of the samples that nearly all plans are tried on; the last few are tried on all."""
-CHANGED = 0.2
-"""Share of the parts that a mutation changes."""
+CHANGED, CROSSED = 0.1, 0.5
+"""Share of the parts that a mutation changes, and of the children that have two parents."""
 TRIES = 50
 """How often a child that is too dear is made cheaper before it is given up."""
 
@@ -40,11 +40,15 @@ class Evolution:
         parents = [p for p in dict.fromkeys(first) if self._fits(p, wanted)]
         if not parents:
             return first[0]
-        generations = AGAIN if self._best else GENERATIONS
-        for _ in self._goal.track(range(generations), "breeding networks"):
+        stale = 0
+        for _ in self._goal.track(range(GENERATIONS), "breeding networks"):
+            best = parents[0]
             children = (self._child(parents, wanted) for _ in range(POPULATION))
             alive = dict.fromkeys((*parents, *(c for c in children if c is not None)))
             parents = sorted(alive, key=self._greedy.damage)[:PARENTS]
+            stale = stale + 1 if parents[0] == best else 0
+            if stale == STALE:
+                break
         self._best = parents
         return min(parents, key=self._damage)
 
@@ -58,6 +62,7 @@ class Evolution:
     def _child(self, parents: list[Plan], wanted: Shares) -> Plan | None:
         """Of two parents or of one, changed in places, within the shares; None where that fails."""
         mother, father = self._draw.choices(parents, k=2)
+        father = father if self._draw.random() < CROSSED else mother
         plan = mother
         for part in self._space.free:
             plan = _as_in(plan, father, part) if self._draw.random() < 0.5 else plan
