@@ -54,7 +54,7 @@ def bare(model: Path) -> Iterator[Callable[[Array], bytes]]:
         socket = context.socket(zmq.DEALER)
         socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
         socket.curve_serverkey = theirs.encode()
-        socket.connect(address)
+        socket.rcvtimeo = 10_000
 
         def call(x: Array) -> bytes:
             socket.send(x.tobytes())
@@ -62,6 +62,7 @@ def bare(model: Path) -> Iterator[Callable[[Array], bytes]]:
             return answer
 
         try:
+            socket.connect(address)
             yield call
         finally:
             context.destroy(linger=0)

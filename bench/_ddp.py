@@ -56,9 +56,10 @@ def main(arm: str, seed: int, epochs: int, images: Path, out: Path) -> None:
     torch.manual_seed(seed)
     # Statistics of BatchNorm stay each process's own: they would be most of what is sent.
     ddp = DistributedDataParallel(resnet(20), forward_sync_buffers=False)
-    WAYS[arm](ddp, steps)
-    momentum = 0.0 if arm == "topk" else MOMENTUM
-    sgd = SGD(ddp.parameters(), RATE, momentum, weight_decay=DECAY)
+    traffic = WAYS[arm](ddp, steps)
+    # Where momentum is gathered with the gradients the optimizer's weight decay has none: it is given as much more.
+    momentum, decay = (0.0, DECAY / (1 - MOMENTUM)) if arm == "topk" else (MOMENTUM, DECAY)
+    sgd = SGD(ddp.parameters(), RATE, momentum, weight_decay=decay)
     cosine = CosineAnnealingLR(sgd, steps * epochs)
     wire, counted = [], _loopback()
     for epoch in range(epochs):
@@ -67,7 +68,7 @@ def main(arm: str, seed: int, epochs: int, images: Path, out: Path) -> None:
         wire.append(_loopback() - counted)
         counted += wire[-1]
     if get_rank() == 0:
-        np.savez(out, right=right(ddp.module.eval(), *test), wire=np.array(wire))
+        np.savez(out, right=right(ddp.module.eval(), *test), wire=np.array(wire), told=traffic.sent)
     destroy_process_group()
 
 

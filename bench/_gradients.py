@@ -22,6 +22,8 @@ EPOCHS, ROWS = 8, slice(VALIDATE.stop, VALIDATE.stop + 20_000)
 JUDGED = ("4 bits", "topk")
 BESIDE = ("8 bits", "ternary", "sign", "fp16", "powersgd")
 """With one seed."""
+SLACK = 20_000_000
+"""Bytes for headers, and for the network itself, which is told once."""
 Arm = dict[str, np.ndarray]
 
 
@@ -90,10 +92,20 @@ def _trained(bench: Bench, arm: str, seed: int) -> Arm:
         subprocess.run([*start, *own], env=kept, check=True)
         with np.load(out) as found:
             arm_found = dict(found)
+    _alone_on_the_wire(arm, arm_found)
     say(
         f"  {arm}, seed {seed}: {100 * arm_found['right'].mean():.2f} %, {arm_found['wire'].sum() / 1e6:.1f} MB"
     )
     return arm_found
+
+
+def _alone_on_the_wire(arm: str, found: Arm) -> None:
+    """Raises RuntimeError where more went over the loopback interface than two processes say they sent: something else did."""
+    said, wire = 2 * int(found["told"]), int(found["wire"].sum())
+    if said and wire > 1.3 * said + SLACK:
+        raise RuntimeError(
+            f"{arm}: {wire:,} bytes on the wire, {said:,} of them by the two processes"
+        )
 
 
 def _times(arms: dict[str, list[Arm]], arm: str, epochs: slice) -> float:

@@ -106,7 +106,13 @@ def hardship(bench: Bench) -> Figure:
         with Served(found) as called:
             after = called.run(samples[0])[0]
     claims = (
-        Claim("a call's p95 over that in the same process", over["p95"], "µs", "≤", OVER),
+        Claim(
+            "p95 of one call after the other, over that in the same process",
+            over["p95"],
+            "µs",
+            "≤",
+            OVER,
+        ),
         Claim("answers lost", crowd["lost"], "", "≤", 0),
         Claim("answers wrong or doubled", crowd["wrong"], "", "≤", 0),
         Claim("strangers that were answered", answered, "", "≤", 0),

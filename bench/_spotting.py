@@ -98,7 +98,10 @@ def _judged(bench: Bench, task: Task, number: int) -> dict[str, np.ndarray]:
     space = space.apply(_begun(bench, goal), goal)
     run = _run(bench, (space, task), read_recipe(RECIPE), number)
     x, y = task.test
-    files = {"whole": exported(bench, _longer(space, goal), goal), "found": run.artifact.path}
+    files = {
+        "whole": exported(bench, _longer(bench, space, goal), goal),
+        "found": run.artifact.path,
+    }
     right = {who: outputs(path, x).argmax(1) == y for who, path in files.items()}
     return right | {"bytes": np.array([path.stat().st_size for path in files.values()])}
 
@@ -117,11 +120,11 @@ def _begun(bench: Bench, goal: Goal) -> Model:
     return replace(drawn, network=train(drawn.network, (), goal, plan))
 
 
-def _longer(whole: Model, goal: Goal) -> Model:
+def _longer(bench: Bench, whole: Model, goal: Goal) -> Model:
     """The largest network after as much more training as what is found in it gets, with itself as the teacher."""
     from netsuke.nets.training.train import TrainPlan, train
 
-    plan = TrainPlan(**AFTER)
+    plan = TrainPlan(**{**AFTER, "epochs": bench.count(AFTER["epochs"], 1)})
     return replace(whole, network=train(whole.network, (whole.network,), goal, plan))
 
 

@@ -25,6 +25,7 @@ def test_settings_are_its_fields():
         ({"method": "rough"}, "'rough' is none of 'fine', 'coarse'"),
         ({"limit": 2}, "test.shave.limit: 2 is outside 0 … 1"),
         ({"quick": 1}, "1 is not a bool"),
+        ({"keep": "conv1"}, "test.shave.keep: 'conv1' is not a tuple"),
     ],
 )
 def test_a_wrong_setting_names_the_pass_and_the_field(settings, message):

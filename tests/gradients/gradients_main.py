@@ -34,7 +34,7 @@ def trained(momentum: float, way: Way | None) -> tuple[float, list[float], Traff
     """(Loss after it, the weights that this process has, what it sent.)"""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 4))
-    ddp = DistributedDataParallel(net)
+    ddp = DistributedDataParallel(net, bucket_cap_mb=0.002)  # several buckets
     traffic = way(ddp) if way else Traffic()
     sgd, draw = SGD(ddp.parameters(), 0.05, momentum), Generator().manual_seed(get_rank())
     for _ in range(STEPS):

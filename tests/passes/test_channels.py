@@ -152,6 +152,24 @@ def test_damage_is_how_far_the_outputs_move():
     assert [rehearsal.damage({0: range(n)}, ()) for n in (8, 7, 5, 8)] == [0, 49, 441, 0]
 
 
+def test_a_rough_rehearsal_is_one_on_fewer_samples():
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
+    model = capture(net.eval(), torch.randn(2, 6))
+    x = np.random.default_rng(0).standard_normal((100, 6)).astype(np.float32)
+
+    def rehearsed(samples: np.ndarray) -> Rehearsal:
+        task = Task(
+            validate=(samples, np.zeros(len(samples), np.float32)), calibrate=samples, metric="mae"
+        )
+        return Rehearsal(model, parts(model), Goal(data=ready(task), device=DEVICE))
+
+    whole = rehearsed(x)
+    keep = {0: range(3)}
+    assert whole.rough(0.4).damage(keep, ()) == pytest.approx(rehearsed(x[:40]).damage(keep, ()))
+    assert whole.rough(0.01).damage(keep, ()) == pytest.approx(rehearsed(x[:16]).damage(keep, ()))
+    assert whole.rough(1).damage(keep, ()) == whole.damage(keep, ())
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -52,6 +52,15 @@ def test_who_is_known_is_known_by_the_key_and_forgotten_at_once(tmp_path: Path) 
     assert known.name_of(keys.public) is None
 
 
+def test_a_key_file_that_holds_anything_else_is_nobodys(tmp_path: Path) -> None:
+    known, keys = Known(tmp_path), new_keys()
+    (tmp_path / "a.key").write_bytes(b"\xff\xfe")
+    (tmp_path / "b.key").mkdir()
+    known.add("desk", keys.public)
+    assert known.name_of(keys.public) == "desk"
+    assert known.name_of(new_keys().public) is None
+
+
 @pytest.mark.parametrize("name", ["../desk", "", "a/b", ".hidden", "x" * 65])
 def test_a_name_is_never_a_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(NetsukeError, match="no name of a machine"):

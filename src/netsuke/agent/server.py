@@ -100,7 +100,6 @@ class Agent:
             self._jobs.close()
             self._parts.close()
             self._close_pairing()
-            self._door.close()
             self._context.destroy(linger=0)
 
     def _turn(self) -> None:

@@ -36,9 +36,7 @@ class Pass(ABC):
         return True
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
-        for f in fields(self):
-            _check(f"{self.name}.{f.name}", getattr(self, f.name), hints[f.name])
+        check_fields(self, self.name)
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
         """Why this pass cannot help this model and goal, in one line; None when it can."""
@@ -57,6 +55,14 @@ class Pass(ABC):
         return asdict(self)
 
 
+def check_fields(config: Any, name: str) -> None:
+    """Raise NetsukeError where a field of a dataclass is not of its type, or outside its Range or Literal; name: of what it
+    configures."""
+    hints = get_type_hints(type(config), include_extras=True)
+    for f in fields(config):
+        _check(f"{name}.{f.name}", getattr(config, f.name), hints[f.name])
+
+
 def _check(name: str, value: Any, hint: Any) -> None:
     """Raise where a value is not of its field's type, or outside its Range or Literal."""
     base = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
@@ -64,6 +70,8 @@ def _check(name: str, value: Any, hint: Any) -> None:
         return
     if get_origin(base) is Literal and value not in get_args(base):
         raise NetsukeError(f"{name}: {value!r} is none of {', '.join(map(repr, get_args(base)))}")
+    if get_origin(base) is tuple and not isinstance(value, tuple):
+        raise NetsukeError(f"{name}: {value!r} is not a tuple")
     if base in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise NetsukeError(f"{name}: {value!r} is not a number")
     if base is int and not isinstance(value, int):

@@ -1,6 +1,6 @@
 """Each process hears the compressed gradients of all, and takes their mean."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -8,6 +8,7 @@ from torch.distributed import GradBucket, all_gather, all_reduce, get_rank  # ty
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from netsuke.core.errors import NetsukeError
 from netsuke.gradients.traffic import Traffic, processes, ring
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.memory import Memory
@@ -15,17 +16,29 @@ from netsuke.nets.compressors.stochastic import Bits, Stochastic
 
 
 def compress(
-    ddp: DistributedDataParallel, by: Compressor | None = None, *, bits: Bits = 4, seed: int = 0
+    ddp: DistributedDataParallel,
+    by: Compressor | None = None,
+    *,
+    bits: Bits | None = None,
+    seed: int = 0,
 ) -> Traffic:
     """Compress the gradients that these processes tell each other from the second step on (torch lays its buckets out anew
     after the first, which is sent in full). To be called once, in every process, with the same settings.
 
-    by: what compresses them; ``Stochastic`` with this many bits where nothing is given. seed: of what is rounded by chance, other
-    in every process. Returns the bytes sent, which are counted on as it trains. Raises NetsukeError where ``ddp`` is no
-    DistributedDataParallel.
+    Every process hears what each of the others sends: by b bits a value N processes send 64 ÷ (N·b) times fewer bytes than around
+    a ring, so that it is for few of them. by: what compresses them. bits: of ``Stochastic``, where ``by`` is not given; 4 by itself.
+    seed: of what is rounded by chance, other in every process. Returns the bytes sent, which are counted on as it trains. Raises
+    NetsukeError where ``ddp`` is no DistributedDataParallel, is not on the CPU, or both ``by`` and ``bits`` are given.
     """
     count = processes(ddp)
-    scheme = by or Stochastic(bits=bits)
+    if by is not None and bits is not None:
+        raise NetsukeError(f"gradients: bits = {bits} and by = {by}; give one of them")
+    where = next(ddp.parameters()).device.type
+    if where != "cpu":
+        raise NetsukeError(
+            f"gradients: compress works on the CPU, over Gloo, and the network is on {where}; fp16 and powersgd work there"
+        )
+    scheme = by or Stochastic(bits=bits or 4)
     traffic = Traffic()
     draw = Generator().manual_seed(seed + get_rank(ddp.process_group))
     ddp.register_comm_hook(_Gathering(ddp, count, scheme, scheme.memory(), draw, traffic), _hook)
@@ -39,7 +52,7 @@ class _Gathering:
     scheme: Compressor
     memory: Memory
     draw: Generator
-    traffic: Traffic = field(default_factory=Traffic)
+    traffic: Traffic
 
 
 def _hook(state: _Gathering, bucket: GradBucket) -> Future[Tensor]:
@@ -48,7 +61,7 @@ def _hook(state: _Gathering, bucket: GradBucket) -> Future[Tensor]:
     state.traffic.plain += ring(buffer.numel() * buffer.element_size(), state.processes)
     step = state.traffic.steps
     state.traffic.steps += bucket.is_last()
-    return _told(state, bucket, step) if step else _in_full(state, buffer)
+    return _told(state, bucket, step) if step and len(buffer) else _in_full(state, buffer)
 
 
 def _in_full(state: _Gathering, buffer: Tensor) -> Future[Tensor]:

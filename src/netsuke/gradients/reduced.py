@@ -10,6 +10,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.powerSGD_hook import PowerSGDSt
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
+from netsuke.core.errors import NetsukeError
 from netsuke.gradients.traffic import Traffic, processes, ring
 
 Hook = Callable[[Any, GradBucket], Future[Tensor]]
@@ -31,9 +32,11 @@ def powersgd(ddp: DistributedDataParallel, rank: int = 1, start: int = 2, seed: 
     """Of each layer's gradient the nearest matrix of low rank, with error feedback (Vogels et al., 2019, "PowerSGD").
 
     start: the step it begins at, 2 or later; before, gradients are sent in full. Raises NetsukeError where ``ddp`` is no
-    DistributedDataParallel.
+    DistributedDataParallel, or for a start before the second step.
     """
     count, traffic = processes(ddp), Traffic()
+    if start < 2:
+        raise NetsukeError(f"gradients: powersgd: start = {start}; it begins at step 2 or later")
     state = PowerSGDState(
         ddp.process_group, matrix_approximation_rank=rank, start_powerSGD_iter=start, random_seed=seed
     )  # fmt: skip

@@ -7,6 +7,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,8 +100,10 @@ class Known:
     def name_of(self, public: str) -> str | None:
         """Who has this key; None where nobody does."""
         for path in self._folder.glob("*.key"):
-            if path.read_text(encoding="ascii").strip() == public:
-                return path.stem
+            # One that just went, or holds anything else, is nobody's; the others are answered all the same.
+            with suppress(OSError, UnicodeDecodeError):
+                if path.read_text(encoding="ascii").strip() == public:
+                    return path.stem
         return None
 
     def add(self, name: str, public: str) -> None:

@@ -47,9 +47,6 @@ class Door:
         user = key if said is LET_IN else ""
         self.socket.send_multipart([ZAP, asked, *said, user.encode("ascii"), b""])
 
-    def close(self) -> None:
-        self.socket.close()
-
 
 def listening(
     context: zmq.Context[zmq.Socket[bytes]], keys: Keys, address: str, domain: str = MAIN

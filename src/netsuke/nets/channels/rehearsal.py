@@ -60,12 +60,14 @@ class Rehearsal:
             self._original = self._network(*self._inputs)
 
     def rough(self, share: float) -> "Rehearsal":
-        """The same on this share of the samples, for where many tries are wanted: quicker by as much."""
-        count = max(min(LEAST, len(self._original)), round(share * len(self._original)))
+        """The same on this share of the samples, on ``LEAST`` at least, for where many tries are wanted: quicker by as much."""
+        whole = len(self._inputs[0])
+        count = min(whole, max(LEAST, round(share * whole)))
         found = copy(self)
         found._inputs = tuple(given[:count] for given in self._inputs)
         with torch.inference_mode():
-            found._original = self._original[:count]
+            first = self._original if isinstance(self._original, Tensor) else self._original[0]
+            found._original = first[: len(first) * count // whole]
         return found
 
     def damage(self, keep: Keep, leaving: Iterable[Branch]) -> float:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Generator, Tensor
 
+from netsuke.core.passes import check_fields
 from netsuke.nets.compressors.memory import Forgetful, Memory
 
 
@@ -13,12 +14,15 @@ from netsuke.nets.compressors.memory import Forgetful, Memory
 class Compressor(ABC):
     """Bytes for a vector, and a vector for bytes. Nothing is kept here: see ``memory``.
 
-    unbiased: whether what arrives is in the mean what was sent. The number of bytes depends on the number of values alone, so
+    Raises NetsukeError where a setting is outside its range. unbiased: whether what arrives is in the mean what was sent. The number of bytes depends on the number of values alone, so
     that all machines send as many.
     """
 
     name: ClassVar[str]
     unbiased: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        check_fields(self, self.name)
 
     @abstractmethod
     def pack(self, values: Tensor, draw: Generator) -> Tensor:

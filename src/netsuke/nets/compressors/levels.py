@@ -24,7 +24,7 @@ def scaled(values: Tensor) -> tuple[Tensor, Tensor]:
 
 def drawn(rows: Tensor, most: int, draw: Generator) -> Tensor:
     """Whole numbers from −most to most, uint8 from 0 on: up or down by chance, so that the mean is what it was."""
-    chance = torch.rand(rows.shape, generator=draw)
+    chance = torch.rand(rows.shape, generator=draw, device=rows.device)
     whole = torch.floor(rows * most + chance).clamp_(-most, most)
     return torch.nan_to_num(whole + most, nan=0.0).to(torch.uint8)
 

@@ -60,8 +60,8 @@ class Corrected(Memory):
     (Lin et al., 2018, "Deep gradient compression", section 3.1).
 
     There a value that was sent begins anew without momentum, so that none is carried on that was stale (section 3.2). Here that
-    is so where it waited for longer than momentum remembers: what is sent at every step is SGD with momentum to the letter.
-    momentum: of SGD; the optimizer is given none.
+    is so where it waited for longer than momentum remembers: what is sent at every step has the momentum of SGD.
+    momentum: of SGD; the optimizer is given none. Its weight decay, which no gradient tells of, has none either.
     """
 
     momentum: float

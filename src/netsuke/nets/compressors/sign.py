@@ -28,7 +28,7 @@ class Sign(Compressor):
 
     def pack(self, values: Tensor, draw: Generator) -> Tensor:
         rows = bucketed(values.float().abs())
-        filled = torch.full((len(rows), 1), float(BUCKET))
+        filled = rows.new_full((len(rows), 1), float(BUCKET))
         filled[-1] -= rows.numel() - len(values)
         return with_scales(
             rows.sum(1, keepdim=True) / filled, joined((values >= 0).to(torch.uint8), 2)

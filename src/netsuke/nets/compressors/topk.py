@@ -39,7 +39,7 @@ class TopK(Compressor):
 
     def unpack(self, packed: Tensor, count: int) -> Tensor:
         places, values = packed.view(2, -1).clone()
-        found = torch.zeros(count)
+        found = torch.zeros(count, device=packed.device)
         return found.index_copy_(0, places.view(torch.int32).long(), values.view(torch.float32))
 
     def memory(self) -> Memory:

@@ -37,9 +37,10 @@ class Evolution:
     def descend(self, plan: Plan, wanted: Shares) -> Plan:
         """The plan within these shares that does the least damage; the narrowest where none is."""
         first = [self._greedy.descend(plan, wanted), self._even.descend(plan, wanted), *self._best]
-        parents = [p for p in dict.fromkeys(first) if self._fits(p, wanted)]
-        if not parents:
+        fitting = [p for p in dict.fromkeys(first) if self._fits(p, wanted)]
+        if not fitting:
             return first[0]
+        parents = fitting
         stale = 0
         for _ in self._goal.track(range(GENERATIONS), "breeding networks"):
             best = parents[0]
@@ -50,7 +51,7 @@ class Evolution:
             if stale == STALE:
                 break
         self._best = parents
-        return min(parents, key=self._damage)
+        return min((*parents, *fitting), key=self._damage)
 
     def climb(self, plan: Plan, wanted: Shares) -> Plan:
         """What more room is good for."""

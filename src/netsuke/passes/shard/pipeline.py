@@ -49,9 +49,9 @@ class Pipeline(RetrainedPass):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.behind and len(self.behind) != self.parts - 1:
+        if self.behind and len(set(self.behind)) != self.parts - 1:
             raise NetsukeError(
-                f"{self.name}: behind names {len(self.behind)} places and parts = {self.parts} has {self.parts - 1} cuts"
+                f"{self.name}: behind names {len(set(self.behind))} places and parts = {self.parts} has {self.parts - 1} cuts"
             )
 
     def refuse(self, model: Model, goal: Goal) -> str | None:
