@@ -38,7 +38,6 @@ WAYS: dict[str, Way] = {
     "plain": lambda ddp, epoch: Traffic(),
     "8 bits": lambda ddp, epoch: compress(ddp, bits=8),
     "4 bits": lambda ddp, epoch: compress(ddp, bits=4),
-    "2 bits": lambda ddp, epoch: compress(ddp, bits=2),
     "ternary": lambda ddp, epoch: compress(ddp, Ternary()),
     "sign": lambda ddp, epoch: compress(ddp, Sign()),
     "topk": lambda ddp, epoch: compress(ddp, TopK(share=SHARE, momentum=MOMENTUM, warmup=epoch)),

@@ -42,7 +42,8 @@ TRIED = 6
 SLOWED = Path(__file__).parent / "slowed"
 
 
-CAME_AS = {"ResNet-18 shape, narrow": "ResNet-18 shape"}
+NARROW = "ResNet-18 shape, narrow"
+CAME_AS = {NARROW: "ResNet-18 shape"}
 """Networks that were changed for the cut, and what would run whole in their place."""
 
 
@@ -97,7 +98,7 @@ def _nets(bench: Bench) -> dict[str, Net]:
         pictures = {
             name: np.asarray(photo.convert("RGB").resize(size)) for name, size in sizes.items()
         }
-    pictures["ResNet-18 shape, narrow"] = pictures["ResNet-18 shape"]
+    pictures[NARROW] = pictures["ResNet-18 shape"]
     samples = {
         name: ((p.transpose(2, 0, 1)[None].astype(np.float32) - 127) / 128)
         for name, p in pictures.items()
@@ -106,7 +107,7 @@ def _nets(bench: Bench) -> dict[str, Net]:
     artifacts = {
         "UltraFace": OnnxRuntime().adopt(faces / "version-RFB-320_without_postprocessing.onnx"),
         "ResNet-18 shape": exported(bench, captured, "resnet18"),
-        "ResNet-18 shape, narrow": exported(bench, _narrow(captured, samples["ResNet-18 shape"]), "narrow18"),
+        NARROW: exported(bench, _narrow(captured, samples["ResNet-18 shape"]), "narrow18"),
     }  # fmt: skip
     return {name: Net(artifacts[name], samples[name], pictures[name]) for name in artifacts}
 

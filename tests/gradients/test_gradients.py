@@ -1,9 +1,6 @@
 """Two real processes that train together and tell each other less."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from netsuke import NetsukeError, gradients
+from torchrun import torchrun
 
 SIZE = 4 * (16 * 64 + 64 + 64 * 4 + 4)
 """Bytes of the gradients of a step: what each of two processes sends of them around a ring."""
@@ -24,11 +22,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each process says, way by way."""
     out = tmp_path_factory.mktemp("gradients")
     script = Path(__file__).parent / "gradients_main.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(out)],
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False, timeout=250,
-    )  # fmt: skip
+    done = torchrun(str(script), str(out))
     assert done.returncode == 0, done.stderr
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 

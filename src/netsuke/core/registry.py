@@ -35,8 +35,7 @@ def registered(base: type[T], package: str) -> dict[str, type[T]]:
 
 def named(base: type[T], package: str, name: str) -> type[T]:
     """The plugin of that name: where its module has the name too, no other is loaded, not even a third party's of
-    the same name. Raises NetsukeError listing near
-    names."""
+    the same name. Raises NetsukeError listing near names."""
     for plugin in _placed_at(base, package, name):
         if plugin.name == name:  # type: ignore[attr-defined]
             return plugin

@@ -9,7 +9,7 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from netsuke.core.errors import NetsukeError
-from netsuke.gradients.traffic import Traffic, processes, ring
+from netsuke.gradients.traffic import Traffic, processes
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.memory import Memory
 from netsuke.nets.compressors.stochastic import Bits, Stochastic
@@ -57,15 +57,15 @@ class _Gathering:
 
 def _hook(state: _Gathering, bucket: GradBucket) -> Future[Tensor]:
     """Of a bucket of gradients their mean over all processes, in the time to come."""
-    buffer = bucket.buffer()
-    state.traffic.plain += ring(buffer.numel() * buffer.element_size(), state.processes)
     step = state.traffic.steps
-    state.traffic.steps += bucket.is_last()
-    return _told(state, bucket, step) if step and len(buffer) else _in_full(state, buffer)
+    full = state.traffic.count(bucket, state.processes)
+    if step and len(bucket.buffer()):
+        return _told(state, bucket, step)
+    state.traffic.sent += full
+    return _in_full(state, bucket.buffer())
 
 
 def _in_full(state: _Gathering, buffer: Tensor) -> Future[Tensor]:
-    state.traffic.sent += ring(buffer.numel() * buffer.element_size(), state.processes)
     buffer.div_(state.processes)
     work = all_reduce(buffer, group=state.ddp.process_group, async_op=True)
     added: Future[Tensor] = work.get_future().then(lambda done: done.value()[0])

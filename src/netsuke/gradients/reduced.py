@@ -1,6 +1,5 @@
 """Torch's own hooks, their bytes counted as those of ours are."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -13,16 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 from netsuke.core.errors import NetsukeError
 from netsuke.gradients.traffic import Traffic, processes, ring
 
-Hook = Callable[[Any, GradBucket], Future[Tensor]]
-
 
 def fp16(ddp: DistributedDataParallel) -> Traffic:
     """Gradients are added up in floating point of 16 bits. Raises NetsukeError where ``ddp`` is no DistributedDataParallel."""
     count, traffic = processes(ddp), Traffic()
 
     def hook(group: Any, bucket: GradBucket) -> Future[Tensor]:
+        traffic.count(bucket, count)
         traffic.sent += ring(2 * bucket.buffer().numel(), count)
-        return _counted(fp16_compress_hook, traffic, count, group, bucket)
+        return fp16_compress_hook(group, bucket)
 
     ddp.register_comm_hook(ddp.process_group, hook)
     return traffic
@@ -42,24 +40,15 @@ def powersgd(ddp: DistributedDataParallel, rank: int = 1, start: int = 2, seed: 
     )  # fmt: skip
 
     def hook(own: PowerSGDState, bucket: GradBucket) -> Future[Tensor]:
-        size = bucket.buffer().numel() * bucket.buffer().element_size()
+        full = traffic.count(bucket, count)
         begun = own.iter >= start
         before = own.total_numel_after_compression
-        found = _counted(powerSGD_hook, traffic, count, own, bucket)
+        found = powerSGD_hook(own, bucket)
         # It tells the others more from callbacks: with a second bucket under way their order would differ between processes.
         found.wait()
         after = bucket.buffer().element_size() * (own.total_numel_after_compression - before)
-        traffic.sent += ring(after if begun else size, count)
+        traffic.sent += ring(after, count) if begun else full
         return found
 
     ddp.register_comm_hook(state, hook)
     return traffic
-
-
-def _counted(
-    hook: Hook, traffic: Traffic, count: int, state: Any, bucket: GradBucket
-) -> Future[Tensor]:
-    buffer = bucket.buffer()
-    traffic.plain += ring(buffer.numel() * buffer.element_size(), count)
-    traffic.steps += bucket.is_last()
-    return hook(state, bucket)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from torch.distributed import get_world_size
+from torch.distributed import GradBucket, get_world_size  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from netsuke.core.errors import NetsukeError
@@ -21,6 +21,13 @@ class Traffic:
     def ratio(self) -> float:
         """How many times fewer; 1 before the first step."""
         return self.plain / self.sent if self.sent else 1.0
+
+    def count(self, bucket: GradBucket, processes: int) -> int:
+        """Note that a bucket is on its way. Returns the bytes it would take in full."""
+        full = ring(bucket.buffer().numel() * bucket.buffer().element_size(), processes)
+        self.plain += full
+        self.steps += bucket.is_last()
+        return full
 
 
 def ring(size: int, processes: int) -> int:

@@ -2,9 +2,6 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,18 +10,10 @@ from safetensors.torch import load_file
 from together_main import trained
 
 from netsuke.core.team import Team
+from torchrun import torchrun
 
 WORKLOAD = Path(__file__).parents[2] / "workload_tiny.py"
 RECIPE = '[[pass]]\nuse = "prune.channels"\ncost = "macs"\nratio = 0.4\nepochs = 2\n'
-
-
-def torchrun(*command: str) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.run(
-        [*start, *command],
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, check=False, timeout=250,
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize(("count", "parts"), [(8, [(0, 4), (4, 8)]), (9, [(0, 4), (4, 9)]), (3, [(0, 3), (0, 3)])])  # fmt: skip

@@ -51,7 +51,7 @@ class Evolution:
             if stale == STALE:
                 break
         self._best = parents
-        return min((*parents, *fitting), key=self._damage)
+        return min(dict.fromkeys((*parents, *fitting)), key=self._damage)
 
     def climb(self, plan: Plan, wanted: Shares) -> Plan:
         """What more room is good for."""

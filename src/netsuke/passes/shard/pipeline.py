@@ -34,9 +34,10 @@ class Pipeline(RetrainedPass):
 
     parts: over how many devices, as fast as each other, that work at a time (Narayanan et al., 2019, "PipeDream"); the
     places are the best of all by the layers' seconds and what crosses (``core/partition.py``), or those behind the named
-    layers, as for a slow device before a fast one. rate: of the links between them, bits a second. crossing: "int8" sends a byte a value, "float" leaves them. narrow: the share of the
-    channels that cross, as their first principal components, 1 for all. epochs, lr and so on: retraining with the
-    original as teacher, where channels were left out. ``netsuke serve`` cuts the model that comes out.
+    layers, as for a slow device before a fast one. rate: of the links between them, bits a second. crossing: "int8"
+    sends a byte a value, "float" leaves them. narrow: the share of the channels that cross, as their first principal
+    components, 1 for all. epochs, lr and so on: retraining with the original as teacher, where channels were left out.
+    ``netsuke serve`` cuts the model that comes out.
     """
 
     name: ClassVar[str] = "shard.pipeline"
