@@ -18,7 +18,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fit,cluster,gateway,postgres,examples,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[fit,cluster,gateway,federate,postgres,examples,dev]"
 	@touch $@
 
 demo: $(STAMP)

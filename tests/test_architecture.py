@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "netsuke"
 # From the top of the picture to its bottom; a row may import the rows below it.
 ROWS = (
     ("cli", "terminal", "__main__", "studio", "testing"),
-    ("study", "watch"),
+    ("study", "federation", "watch"),
     (
         "flow",
         "gate",

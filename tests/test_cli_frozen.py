@@ -19,6 +19,10 @@ FACE = {
         "workload", "--trials", "--hours", "--objective", "--space", "--sampler", "--proxy", "--device", "--size",
         "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--storage", "--out", "--seed", "--pareto", "--json",
     ],
+    "federate": [
+        "workload", "--rounds", "--clients", "--partition", "--strategy", "--compress", "--noise", "--clip", "--epochs",
+        "--lr", "--batch", "--least", "--timeout", "--onnx", "--out", "--seed", "--json",
+    ],
     "measure": ["what", "--workload", "--on", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
     "explain": ["run", "--workload", "--try", "--json"],

@@ -9,6 +9,7 @@ from netsuke import __version__
 from netsuke.cli.carving import advise, fit, inspect
 from netsuke.cli.devices import devices
 from netsuke.cli.evidence import explain, judge, list_runs, measure, report
+from netsuke.cli.federating import federate
 from netsuke.cli.linking import agent, pair
 from netsuke.cli.serving import gateway, serve, unserve
 from netsuke.cli.storing import pack, unpack
@@ -27,6 +28,7 @@ VERBS = (
     advise,
     fit,
     study,
+    federate,
     measure,
     judge,
     explain,

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from netsuke.core.data import Stream, stream
+import numpy as np
+
+from netsuke.core.data import Array, Stream, stream
 from netsuke.core.errors import NetsukeError
 from netsuke.core.metric import Metric, metric
 
@@ -22,7 +24,8 @@ class Task:
     augment: a function of one batch of torch inputs, called on training batches only. teachers: what
     distillation imitates instead of the network itself; student: an architecture of one's own that it
     trains. Both are modules or ``.onnx`` files, and take the network's inputs; a student may also be a
-    function of choices that gives a module (``core/choices.py``), which a study then makes.
+    function of choices that gives a module (``core/choices.py``), which a study then makes. owners: whose each training
+    sample is (a speaker, a camera), by which a federation can share them out.
 
     Every choice is made on ``validate``; ``test`` is read once, for the final evidence.
     """
@@ -36,6 +39,7 @@ class Task:
     augment: Callable[..., Any] | None = None
     teachers: tuple[Any, ...] = ()
     student: Any = None
+    owners: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +56,19 @@ class Splits:
     notes: tuple[str, ...] = ()
     teachers: tuple[Any, ...] = ()
     student: Any = None
+    owners: Array | None = None
 
 
 def ready(task: Task, seed: int = 0) -> Splits:
     """Turn a task into streams, splitting off what is not given.
 
     validate: a tenth of train, else half of test. calibrate: 500 samples of train, else of
-    validate. Raises NetsukeError where there is nothing to judge on, or a stream is empty.
+    validate. Raises NetsukeError where there is nothing to judge on, a stream is empty, or samples have no owner.
     """
     train = stream(task.train, "train")
     validate, test = stream(task.validate, "validate"), stream(task.test, "test")
     calibrate = stream(task.calibrate, "calibrate", labelled=False)
+    owners = None if task.owners is None else _owners(task.owners, train)
     notes = []
     if validate is None and train is not None:
         train, validate = train.split(VALIDATE_SHARE, seed)
@@ -81,5 +87,14 @@ def ready(task: Task, seed: int = 0) -> Splits:
     return Splits(
         train=train, calibrate=calibrate, validate=validate, test=test, metric=metric(task.metric),
         loss=task.loss, augment=task.augment, notes=tuple(notes), teachers=task.teachers,
-        student=task.student,
+        student=task.student, owners=owners,
     )  # fmt: skip
+
+
+def _owners(given: Any, train: Stream | None) -> Array:
+    owners, count = np.asarray(given), 0 if train is None else len(train)
+    if owners.shape != (count,):
+        raise NetsukeError(
+            f"owners: {owners.shape} of them for {count} training samples; give one for each"
+        )
+    return owners

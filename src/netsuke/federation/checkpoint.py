@@ -1,0 +1,77 @@
+"""A federation on disk, so that a killed server goes on after its last round."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.files import beside, write_json
+
+FORMAT = 1
+FILE, STATE = "federation.json", "federation.safetensors"
+
+
+@dataclass
+class Checkpoint:
+    """folder: of the federation. mark: of what it trains and how. rounds: what came of each so far, as JSON can hold it,
+    with the score on validation beside it. first: the score before any."""
+
+    folder: Path
+    mark: str
+    first: float = 0.0
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+
+    def keep(
+        self, state: Mapping[str, Tensor], best: Mapping[str, Tensor], moments: Mapping[str, Tensor]
+    ) -> None:
+        """After a round. The state is written last: where the process dies before, the round is played again. best: of
+        all rounds so far. moments: of the server's strategy."""
+        write_json(self.folder / FILE, self.record)
+        every = {"state.": state, "best.": best, "moments.": moments}
+        tensors = {
+            f"{k}{n}": t.contiguous() for k, named in every.items() for n, t in named.items()
+        }
+        with beside(self.folder / STATE) as draft:
+            save_file(tensors, draft, {"rounds": str(len(self.rounds)), "mark": self.mark})
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As ``federation.json`` holds it."""
+        return {"format": FORMAT, "mark": self.mark, "first": self.first, "rounds": self.rounds}
+
+    def states(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """What was kept last."""
+        with safe_open(self.folder / STATE, "pt") as file:
+            every = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _under("state.", every), _under("best.", every), _under("moments.", every)
+
+
+def resumed(folder: Path, mark: str) -> Checkpoint | None:
+    """What an earlier process left; None where it left nothing.
+
+    Raises NetsukeError where it is of another federation, or cannot be read.
+    """
+    path = folder / FILE
+    if not (folder / STATE).exists():
+        return None
+    try:
+        with safe_open(folder / STATE, "pt") as file:
+            about = file.metadata()
+        data = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise NetsukeError(f"{folder}: what is left of a federation cannot be read ({error}); give another --out") from error  # fmt: skip
+    if about.get("mark") != mark:
+        raise NetsukeError(
+            f"{folder}: holds a federation of another model, data or settings; give another --out"
+        )
+    return Checkpoint(folder, mark, data["first"], data["rounds"][: int(about["rounds"])])
+
+
+def _under(prefix: str, every: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in every.items() if n.startswith(prefix)}

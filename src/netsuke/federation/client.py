@@ -1,0 +1,90 @@
+"""A client: what it says of itself, and what it makes of a round. Its samples never leave it."""
+
+import json
+import time
+from pathlib import Path
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from torch import Generator
+from torch.fx import GraphModule
+
+from netsuke.core.budget import Budget
+from netsuke.core.model import Model
+from netsuke.core.observer import Observer
+from netsuke.core.task import Splits
+from netsuke.federation.job import Asked, Job, asked, compressor
+from netsuke.federation.letter import arrays_in, described, letter, text_in
+from netsuke.federation.partition import partition, share
+from netsuke.federation.update import changed
+from netsuke.intake import take_goal, take_model
+from netsuke.nets.channels.surgery import cut
+from netsuke.nets.compressors.memory import Memory
+from netsuke.nets.training.plan import TrainPlan
+from netsuke.nets.training.stint import StintPlan, stint
+from netsuke.workload import read_workload
+
+
+class Client:
+    """One of a federation's, number ``number`` of its job. Raises NetsukeError where its workload cannot be read, or
+    it has nothing to train on."""
+
+    def __init__(self, job: Job, number: int) -> None:
+        given = read_workload(Path(job.workload))
+        splits = take_goal(given.task, "local", Budget(), job.seed, Observer()).data
+        self._model: Model = take_model(job.onnx or given.model, splits, "model")
+        self._splits: Splits = splits
+        if job.partition:
+            which = (number, job.clients)
+            self._splits = share(splits, partition(job.partition), which, job.seed)
+        self._name = f"{job.name}-{number + 1}" if job.partition else job.name
+        self._draw = Generator().manual_seed(job.seed + number)
+        self._memories: dict[str, Memory] = {}
+        self.app = ClientApp()
+        self.app.query()(self.hello)
+        self.app.train()(self.train)
+        self._networks: dict[str, GraphModule] = {}
+
+    def hello(self, message: Message, context: Context) -> Message:
+        """Who this is, how many samples it has, and of which network."""
+        assert self._splits.train is not None
+        said = {
+            "name": self._name,
+            "samples": len(self._splits.train),
+            "network": described(self._model.network.state_dict()),
+            "time": time.time(),
+        }
+        return Message(letter(hello=json.dumps(said)), reply_to=message)
+
+    def train(self, message: Message, context: Context) -> Message:
+        """A round's training of the network that came; what it changed."""
+        start = time.monotonic()
+        task, before = asked(text_in(message, "asked")), arrays_in(message)
+        network = self._shaped(json.dumps(task.shape))
+        network.load_state_dict(before, strict=False)
+        made = stint(network, (), self._splits, _plan(task))
+        by = compressor(task.by)
+        kept = self._memories.setdefault(f"{by} {task.shape}", by.memory())
+        update = changed(before, made.network.state_dict(), by, (kept, "weights"), self._draw)
+        arrays = {"large": update.large, "small": update.small}
+        figures = {
+            "num-examples": made.samples, "loss": made.loss, "seconds": time.monotonic() - start
+        }  # fmt: skip
+        return Message(letter(arrays, figures), reply_to=message)
+
+    def _shaped(self, shape: str) -> GraphModule:
+        """The network as the server cut it so far."""
+        if shape not in self._networks:
+            model = self._model
+            for keep in json.loads(shape):
+                network = cut(model, {int(group): units for group, units in keep.items()})
+                model = Model(network=network, example=model.example, name=model.name)
+            self._networks = {shape: model.network}
+        return self._networks[shape]
+
+
+def _plan(task: Asked) -> StintPlan:
+    training = TrainPlan(
+        epochs=task.epochs, lr=task.lr, batch=task.batch, soft=task.soft, temperature=task.temperature
+    )  # fmt: skip
+    return StintPlan(training=training, pull=task.pull, seed=task.seed + task.round)

@@ -1,0 +1,133 @@
+"""The processes of a federation on this machine: a SuperLink, and SuperNodes with trainers behind them."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.files import write_json
+from netsuke.federation.flower import SILENT, WAIT
+from netsuke.federation.guard import SECRET
+from netsuke.federation.hall import Link
+from netsuke.federation.job import Job
+from netsuke.federation.keys import Keys, admit
+
+LOOPBACK = "127.0.0.1"
+BEGUN, ENDED = 60.0, 5.0
+"""Seconds in which a server must answer, and in which a process that was told so must end."""
+
+
+@dataclass
+class Crew:
+    """Processes that end with it. folder: of their logs and of what Flower keeps."""
+
+    folder: Path
+    keys: Keys
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def link(self, host: str, port: int) -> Link:
+        """Start a SuperLink."""
+        keys = self.keys
+        self._start(
+            "link", "flower", "link", "--host", host, "--port", str(port), "--isolation", "process",
+            "--ssl-ca-certfile", str(keys.authority), "--ssl-certfile", str(keys.certificate),
+            "--ssl-keyfile", str(keys.private), "--enable-supernode-auth",
+        )  # fmt: skip
+        self._answers("link", port)
+        return Link(f"{host}:{port}", keys.authority.read_bytes())
+
+    def clients(self, link: Link, job: Job, count: int) -> None:
+        """Start as many clients, which share out the job's samples, and have the SuperLink answer them."""
+        ports = {}
+        for number in range(count):
+            name = f"client-{number + 1}"
+            key = admit(self.keys, name)
+            link.admit(key.with_suffix(".pub"), f"{job.name}-{number + 1}")
+            ports[number] = free_port()
+            self._start(
+                name, "flower", "node", "--superlink", link.address,
+                "--root-certificates", str(self.keys.authority), "--auth-supernode-private-key", str(key),
+                "--host", LOOPBACK, "--port", str(ports[number]), "--isolation", "process",
+            )  # fmt: skip
+        for number, port in ports.items():
+            self._answers(f"client-{number + 1}", port)
+        path = self.folder / "job.json"
+        write_json(path, asdict(job))
+        each = min(count, os.cpu_count() or 1)
+        for turn in range(each):
+            served = [f"{LOOPBACK}:{port}={n}" for n, port in ports.items() if n % each == turn]
+            self._start(f"trainer-{turn + 1}", "trainer", str(path), *served)
+
+    def check(self) -> None:
+        """Raise NetsukeError where one of them has ended."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise NetsukeError(
+                    f"federate: {name} ended with {process.returncode}: {_last(self._log(name))} ({self._log(name)})"
+                )
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        end = time.monotonic() + ENDED
+        for process in self.processes.values():
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(self, name: str, module: str, *arguments: str) -> None:
+        environment = {
+            **os.environ, **SILENT, "FLWR_HOME": str(self.folder / "flower"), SECRET: str(self.keys.secret),
+            "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-m", f"netsuke.federation.{module}", *arguments]
+        with self._log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _answers(self, name: str, port: int) -> None:
+        """Wait until something listens there."""
+        end = time.monotonic() + BEGUN
+        while time.monotonic() < end:
+            self.check()
+            with socket.socket() as tried:
+                if tried.connect_ex((LOOPBACK, port)) == 0:
+                    return
+            time.sleep(WAIT)
+        raise NetsukeError(f"federate: {name} does not answer ({self._log(name)})")
+
+
+@contextmanager
+def crew(folder: Path, keys: Keys) -> Iterator[Crew]:
+    """Whatever of it was started ends with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ[SECRET] = str(keys.secret)
+    made = Crew(folder, keys)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def free_port() -> int:
+    with socket.socket() as tried:
+        tried.bind((LOOPBACK, 0))
+        return int(tried.getsockname()[1])
+
+
+def _last(log: Path) -> str:
+    """Its last line."""
+    lines: Sequence[str] = log.read_text(encoding="utf8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

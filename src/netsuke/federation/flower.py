@@ -1,0 +1,86 @@
+"""Flower's SuperLink and SuperNode as they run here: guarded, silent to the outside, and quick to look again.
+
+``python -m netsuke.federation.flower link|node …``, with the arguments of flower-superlink and flower-supernode.
+"""
+
+import os
+import sys
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+from netsuke.federation.guard import Guard, secret
+
+SILENT = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+}
+"""Environment variables without which Flower calls home."""
+WAIT = 0.1
+"""Seconds between two looks for what is new, and before what is not yet there is asked for again."""
+
+
+def main() -> None:
+    which = sys.argv.pop(1)
+    os.environ.update(SILENT)
+    watched()
+    impatient()
+    {"link": _link, "node": _node}[which]()
+
+
+def _link() -> None:
+    from flwr.superlink import main as served
+    from flwr.superlink.cli import flower_superlink
+
+    _guard(served)
+    flower_superlink()
+
+
+def _node() -> None:
+    """It sleeps three seconds between two looks for work of its server, half a second for a reply."""
+    from flwr.supernode import main as served
+    from flwr.supernode import start_client_internal as loop
+    from flwr.supernode.cli import flower_supernode
+
+    _guard(served)
+    quick = {**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, WAIT))}
+    vars(loop)["time"] = SimpleNamespace(**quick)
+    flower_supernode()
+
+
+def _guard(served: Any) -> None:
+    """Have the application that a module of Flower's makes guarded."""
+    plain = served.create_app
+
+    def create_app(*given: Any, **named: Any) -> Guard:
+        return Guard(plain(*given, **named), secret())
+
+    served.create_app = create_app
+
+
+def watched() -> None:
+    """This process ends when the one that started it is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def impatient() -> None:
+    """Flower waits a second before it asks again for an object that is still under way."""
+    from flwr.supercore.inflatable import inflatable_utils as objects
+
+    for pulling in (objects.pull_objects, objects.pull_and_inflate_object_from_tree):
+        defaults = pulling.__kwdefaults__
+        assert defaults is not None
+        defaults["initial_backoff"] = WAIT
+
+
+if __name__ == "__main__":
+    main()

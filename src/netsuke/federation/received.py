@@ -1,0 +1,75 @@
+"""What came back from a round: looked at before it counts."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from flwr.app import Message
+from torch import Tensor
+
+from netsuke.core.errors import NetsukeError
+from netsuke.federation.letter import arrays_in, figure_in, letter
+from netsuke.federation.update import State, Update, applied
+from netsuke.nets.compressors.compressor import Compressor
+
+ABSURD = 20.0
+"""An update that is as many times as long as the median one is no training."""
+FEW = 3
+"""Updates of which a median says something."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A client's network after a round. length: of its change. bytes: it took to tell."""
+
+    message: Message
+    name: str
+    state: dict[str, Tensor]
+    length: float
+    bytes: int
+    samples: int
+    loss: float
+    seconds: float
+
+    def dense(self) -> Message:
+        """The reply, as a strategy of Flower's expects it."""
+        figures = {"num-examples": self.samples, "loss": self.loss}
+        return Message(letter(self.state, figures), reply_to=self.message)
+
+
+def opened(reply: Message, name: str, before: State, by: Compressor, samples: int) -> Trained:
+    """samples: as it said when it joined. Raises NetsukeError that says what is wrong with it."""
+    if reply.has_error():
+        raise NetsukeError(str(reply.error.reason))
+    arrays = arrays_in(reply)
+    if set(arrays) != {"large", "small"}:
+        raise NetsukeError("its message is no update")
+    count, loss, seconds = (figure_in(reply, name) for name in ("num-examples", "loss", "seconds"))
+    if not 0 < count <= samples:
+        raise NetsukeError(f"it trained on {count:,.0f} samples, and said it had {samples:,}")
+    update = Update(arrays["large"], arrays["small"])
+    state = applied(before, update, by)
+    if not all(bool(t.isfinite().all()) for t in state.values()):
+        raise NetsukeError("its update has values that are no numbers")
+    length = _length(before, state)
+    return Trained(reply, name, state, length, update.bytes, int(count), loss, seconds)
+
+
+def sensible(found: Sequence[Trained]) -> tuple[list[Trained], dict[str, str]]:
+    """(Those of a plausible length, why not by name of the others.)"""
+    if len(found) < FEW:
+        return list(found), {}
+    median = float(torch.tensor([one.length for one in found]).median())
+    limit = ABSURD * median if median else math.inf
+    said = {
+        one.name: f"its update is {one.length / median:,.0f} times as long as the median one"
+        for one in found
+        if one.length > limit
+    }
+    return [one for one in found if one.name not in said], said
+
+
+def _length(before: State, after: Mapping[str, Tensor]) -> float:
+    parts = [(after[name] - before[name]).float().norm() for name in after]
+    return float(torch.stack(parts).norm())

@@ -1,0 +1,166 @@
+"""Round after round: clients are asked, heard, checked and aggregated; what came of it is judged and kept."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from flwr.app import ConfigRecord, Message
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from netsuke.core.errors import NetsukeError
+from netsuke.federation import received
+from netsuke.federation.flower import WAIT
+from netsuke.federation.hall import Hall
+from netsuke.federation.job import Asked, compressor
+from netsuke.federation.letter import record, tensors
+from netsuke.federation.members import Member, Members
+from netsuke.federation.update import State
+
+QUORUM = 0.5
+"""Share of the clients asked whose answers make a round."""
+PATIENCE = 2.0
+"""The others have until the round has taken as many times what that took."""
+GRACE = 2.0
+"""Seconds that they have at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What came of a round. heard: names; rejected: why, by name; late: names of those not waited for. up, down: bytes.
+    seconds: in all; training: of the client that took longest. loss: mean of the clients'."""
+
+    number: int
+    heard: tuple[str, ...]
+    rejected: Mapping[str, str]
+    late: tuple[str, ...]
+    up: int
+    down: int
+    seconds: float
+    training: float
+    loss: float
+
+
+@dataclass
+class Rounds:
+    """least: clients that a round needs. timeout: seconds after which one without so many is given up. check: raises
+    where a process of this machine has ended."""
+
+    hall: Hall
+    members: Members
+    strategy: Strategy
+    least: int
+    timeout: float
+    check: Callable[[], None]
+    _late: dict[str, Member] = field(default_factory=dict)
+
+    def play(self, state: State, asked: Asked) -> tuple[dict[str, Tensor], Round]:
+        """One round: the new state, and what came of it. Raises NetsukeError where too few clients answered with
+        something of use."""
+        start = time.monotonic()
+        free = self._free()
+        messages = self._messages(state, asked, free)
+        down = sum(_size(message) for message in messages)
+        waiting = {n: self.members.known[node] for n, node in self.hall.ask(messages).items()}
+        replies = self._replies(waiting)
+        by = compressor(asked.by)
+        good, rejected = [], {}
+        for member, reply in replies:
+            try:
+                good.append(received.opened(reply, member.name, state, by, member.samples))
+            except NetsukeError as error:
+                rejected[member.name] = str(error)
+        good, absurd = received.sensible(good)
+        rejected |= absurd
+        if len(good) < self.least:
+            said = (
+                "; ".join(f"{name}: {why}" for name, why in rejected.items())
+                or "the others were silent"
+            )
+            raise NetsukeError(
+                f"federate: round {asked.round}: {len(good)} of {len(free)} clients gave something of use, {self.least} are needed ({said})"
+            )
+        arrays, _ = self.strategy.aggregate_train(asked.round, [one.dense() for one in good])
+        if arrays is None:
+            raise NetsukeError(f"federate: round {asked.round}: the strategy made nothing of it")
+        return tensors(arrays), Round(
+            number=asked.round, heard=tuple(one.name for one in good), rejected=rejected,
+            late=tuple(m.name for m in self._late.values()), up=sum(one.bytes for one in good), down=down,
+            seconds=time.monotonic() - start, training=max(one.seconds for one in good),
+            loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
+        )  # fmt: skip
+
+    def gather(self, count: int) -> None:
+        """Wait until as many clients are there, or the time-out is over."""
+        end = time.monotonic() + self.timeout
+        while (
+            len(self.members.here()) + len(self.members.refused) < count and time.monotonic() < end
+        ):
+            self.check()
+            time.sleep(WAIT)
+
+    def _free(self) -> list[Member]:
+        """Who is there, and not still at an earlier round."""
+        self._drop_late()
+        busy = {member.node for member in self._late.values()}
+        end = time.monotonic() + self.timeout
+        while True:
+            found = [m for m in self.members.here() if m.node not in busy]
+            if len(found) >= self.least:
+                return found
+            self.check()
+            if time.monotonic() > end:
+                raise NetsukeError(
+                    f"federate: {len(found)} clients are there, {self.least} are needed, {self.timeout:.0f} s waited; "
+                    "start them and give the same command again"
+                )
+            time.sleep(WAIT)
+            self._drop_late()
+            busy = {member.node for member in self._late.values()}
+
+    def _drop_late(self) -> None:
+        """Answers to earlier rounds: they are of a network that is no more, but who gave them is free again."""
+        if self._late:
+            for number in self.hall.heard(self._late):
+                self._late.pop(number, None)
+
+    def _messages(self, state: State, asked: Asked, free: list[Member]) -> list[Message]:
+        config = ConfigRecord({"asked": asked.to_json()})
+        there = _There([member.node for member in free])
+        return list(
+            self.strategy.configure_train(asked.round, record(state), config, cast(Grid, there))
+        )
+
+    def _replies(self, waiting: dict[str, Member]) -> list[tuple[Member, Message]]:
+        """Those of all, or of enough and of who came soon after."""
+        start, total = time.monotonic(), len(waiting)
+        found: list[tuple[Member, Message]] = []
+        end = start + self.timeout
+        while waiting and time.monotonic() < end:
+            for number, reply in self.hall.heard(waiting).items():
+                found.append((waiting.pop(number), reply))
+            if len(found) >= max(self.least, QUORUM * total) and end == start + self.timeout:
+                took = time.monotonic() - start
+                end = min(end, start + max(PATIENCE * took, took + GRACE))
+            if waiting:
+                self.check()
+                time.sleep(WAIT)
+        self._late |= waiting
+        return found
+
+
+class _There:
+    """As much of Flower's grid as a strategy asks for."""
+
+    def __init__(self, nodes: list[int]) -> None:
+        self._nodes = nodes
+
+    def get_node_ids(self) -> Iterator[int]:
+        return iter(self._nodes)
+
+
+def _size(message: Message) -> int:
+    arrays: Any = message.content.array_records
+    return sum(len(array.data) for record in arrays.values() for array in record.values())

@@ -1,0 +1,106 @@
+"""The process that trains: it serves SuperNodes of this machine for as long as they run, so that torch is imported and the
+network traced once, not in every round.
+
+``python -m netsuke.federation.trainer JOB ADDRESS=NUMBER …``: the job's JSON file, and of each SuperNode its address and which
+client it is.
+"""
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.app.error import Error
+from flwr.common.constant import ErrorCode, SubStatus
+from flwr.common.serde import context_to_proto
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
+from flwr.supercore.retry import make_simple_http_retry_invoker
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
+
+from netsuke.federation.client import Client
+from netsuke.federation.flower import WAIT, impatient, watched
+from netsuke.federation.guard import Showing, secret
+from netsuke.federation.job import Job
+
+
+@dataclass(frozen=True)
+class Served:
+    """A SuperNode, and the client that it speaks for."""
+
+    address: str
+    client: Client
+
+    def look(self) -> bool:
+        """Do what there is to do; False where there is nothing."""
+        caller = connected(self.address)
+        try:
+            asked = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
+            found = caller.AcquireTask(asked)
+        finally:
+            caller.close()
+        if not (found.HasField("task") and found.token):
+            return False
+        self._work(found.token)
+        return True
+
+    def _work(self, token: str) -> None:
+        caller = connected(self.address, token)
+        beat = HeartbeatSender(make_task_heartbeat_fn_http(caller))
+        beat.start()
+        message, context, ended, why = None, None, SubStatus.FAILED, ""
+        try:
+            message, context, _, _ = pull_task_input(caller)
+            push_message(caller, self._answer(message, context), context)
+            ended = SubStatus.COMPLETED
+        except Exception as error:  # whatever it is, the server is told, and the next task is taken
+            why = repr(error)
+            raise
+        finally:
+            told = None if context is None else context_to_proto(context)
+            caller.PushTaskOutput(
+                PushTaskOutputRequest(context=told, sub_status=ended, details=why)
+            )
+            beat.stop()
+            caller.close()
+
+    def _answer(self, message: Message, context: Context) -> Message:
+        try:
+            return self.client.app(message, context)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
+
+
+def connected(address: str, token: str = "") -> RuntimeHttpClient:
+    """To the Runtime API of a server on this machine."""
+    shown: list[Any] = [RuntimeVersionHttpInterceptor(component_name="netsuke"), Showing(secret())]
+    if token:
+        shown.append(RuntimeTokenHttpInterceptor(token))
+    return RuntimeHttpClient.from_server_address(
+        address, True, None, shown, retry_invoker=make_simple_http_retry_invoker()
+    )
+
+
+def main() -> None:
+    watched()
+    job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf8")))
+    served = []
+    for one in sys.argv[2:]:
+        address, _, number = one.partition("=")
+        served.append(Served(address, Client(job, int(number))))
+    impatient()
+    while True:
+        worked = [one.look() for one in served]
+        if not any(worked):
+            time.sleep(WAIT)
+
+
+if __name__ == "__main__":
+    main()

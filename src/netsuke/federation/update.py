@@ -1,0 +1,83 @@
+"""What training changed of a network, in few bytes, and the network that it makes of another's."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from netsuke.core.errors import NetsukeError
+from netsuke.nets.compressors.compressor import Compressor
+from netsuke.nets.compressors.memory import Memory
+
+State = Mapping[str, Tensor]
+"""Of a network, by name; what is no floating point is not learned, and not sent."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """large: of all weights of two or more dimensions, as the compressor packs them, uint8. small: of all else (biases,
+    scales, statistics), float32: together they are a hundredth of the bytes and decide what a layer is worth."""
+
+    large: Tensor
+    small: Tensor
+
+    @property
+    def bytes(self) -> int:
+        return self.large.numel() + 4 * self.small.numel()
+
+
+def learned(state: State) -> dict[str, Tensor]:
+    """What of a state is sent."""
+    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+
+
+def changed(
+    before: State, after: State, by: Compressor, kept: tuple[Memory, Hashable], draw: Generator
+) -> Update:
+    """after − before. kept: the memory of what was not sent so far, and under which name."""
+    memory, name = kept
+    wanted = memory.with_kept(name, _flat(after, _large(before)) - _flat(before, _large(before)))
+    packed = by.pack(wanted, draw)
+    memory.sent(name, wanted, by.unpack(packed, len(wanted)))
+    return Update(packed, _flat(after, _small(before)) - _flat(before, _small(before)))
+
+
+def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
+    """before + update. Raises NetsukeError where it is not of such a network."""
+    large, small = _large(before), _small(before)
+    count, rest = (sum(before[name].numel() for name in names) for names in (large, small))
+    size = by.pack(torch.zeros(count), Generator()).numel()
+    right = ((update.large, (size,), torch.uint8), (update.small, (rest,), torch.float32))
+    if any(t.shape != shape or t.dtype is not kind for t, shape, kind in right):
+        raise NetsukeError(
+            f"its update is of another network: {update.large.numel():,} bytes and {update.small.numel():,} values, "
+            f"{size:,} and {rest:,} expected"
+        )
+    try:
+        change = by.unpack(update.large, count)
+    except (RuntimeError, IndexError) as error:
+        raise NetsukeError(f"its update is of another network: {error}") from error
+    return _added(before, large, change) | _added(before, small, update.small)
+
+
+def _large(state: State) -> list[str]:
+    return [name for name, tensor in learned(state).items() if tensor.ndim > 1]
+
+
+def _small(state: State) -> list[str]:
+    return [name for name, tensor in learned(state).items() if tensor.ndim <= 1]
+
+
+def _flat(state: State, names: list[str]) -> Tensor:
+    if not names:
+        return torch.zeros(0)
+    return torch.cat([state[name].detach().float().flatten() for name in names])
+
+
+def _added(before: State, names: list[str], change: Tensor) -> dict[str, Tensor]:
+    parts = torch.split(change, [before[name].numel() for name in names])
+    return {
+        name: before[name] + part.view(before[name].shape)
+        for name, part in zip(names, parts, strict=True)
+    }

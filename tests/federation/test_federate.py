@@ -1,0 +1,129 @@
+"""Real SuperLinks, SuperNodes and trainers on loopback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+WORKLOAD = Path(__file__).parents[1] / "workload_tiny.py"
+FRESH = """
+import torch
+import workload_tiny
+
+task = workload_tiny.task
+
+
+def model():
+    torch.manual_seed(0)
+    return workload_tiny.Tiny()
+"""
+BEGUN = 120.0
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    workload = folder / "fresh.py"
+    workload.write_text(f"import sys\nsys.path.insert(0, {str(WORKLOAD.parent)!r})\n{FRESH}")
+    return [
+        sys.executable, "-m", "netsuke", "federate", str(workload), "--out", str(folder / "out"), "--clients", "2",
+        "--rounds", "4", "--compress", "int8", "--lr", "0.1", *more,
+    ]  # fmt: skip
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(folder, *more), capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+def record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "out" / "federation.json").read_text())
+
+
+def killed_after(folder: Path, rounds: int) -> list[psutil.Process]:
+    """Kill a federation after so many rounds, as a power cut would; the processes that it had started."""
+    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    kept, end = folder / "out" / "federation.json", time.monotonic() + BEGUN
+    while not (kept.exists() and len(record(folder)["rounds"]) >= rounds):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    crew = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return crew
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """A federation that was killed after its second round and called again: (folder, what the kill left, what was
+    said)."""
+    folder = tmp_path_factory.mktemp("federation")
+    crew = killed_after(folder, 2)
+    assert len(crew) >= 4  # a SuperLink, two SuperNodes, a trainer at the least
+    left = record(folder)
+    _, alive = psutil.wait_procs(crew, timeout=15)
+    assert not alive  # nobody is left behind
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    return folder, left, done.stdout
+
+
+def test_a_killed_server_goes_on_after_its_last_round(resumed):
+    folder, left, _ = resumed
+    rounds = record(folder)["rounds"]
+    assert [one["number"] for one in rounds] == [1, 2, 3, 4]
+    assert rounds[: len(left["rounds"])] == left["rounds"]
+
+
+def test_it_learns(resumed):
+    folder, _, _ = resumed
+    found = record(folder)
+    assert found["first"] < 0.7
+    assert found["rounds"][-1]["score"] > 0.9
+    report = json.loads((folder / "out" / "report.json").read_text())
+    quality = next(e for e in report["final"]["evidence"] if e["what"] == "quality")
+    assert quality["value"] > 0.9
+    assert quality["source"] == "measured"
+
+
+def test_what_comes_of_it_runs(resumed):
+    import onnxruntime
+
+    folder, _, _ = resumed
+    session = onnxruntime.InferenceSession(folder / "out" / "model.onnx")
+    (name,) = (one.name for one in session.get_inputs())
+    shape = [d if isinstance(d, int) else 1 for d in session.get_inputs()[0].shape]
+    assert session.run(None, {name: np.zeros(shape, np.float32)})[0].shape == (1, 2)
+
+
+def test_bytes_are_those_of_int8(resumed):
+    folder, _, _ = resumed
+    weights, rest = 16 * 9 + 32 * 16 * 9 + 2 * 32, 4 * 16 + 4 * 32 + 2
+    each = weights + 4 * -(-weights // 512) + 4 * rest
+    for one in record(folder)["rounds"]:
+        assert one["up"] == len(one["heard"]) * each
+        assert one["late"] == []
+        assert one["rejected"] == {}
+
+
+def test_secrets_are_their_owners_alone(resumed):
+    folder, _, _ = resumed
+    keys = folder / "out" / "machines" / "keys"
+    for path in keys.iterdir():
+        readable = path.stat().st_mode & 0o077
+        assert bool(readable) == (path.suffix in {".pub", ".pem"}), path
+
+
+def test_another_federation_is_not_mixed_in(resumed):
+    folder, _, _ = resumed
+    done = run(folder, "--epochs", "2")
+    assert done.returncode == 2
+    assert "another model, data or settings" in done.stderr
