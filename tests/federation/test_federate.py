@@ -114,6 +114,14 @@ def test_bytes_are_those_of_int8(resumed):
         assert one["rejected"] == {}
 
 
+def test_the_page_shows_every_round(resumed):
+    folder, _, _ = resumed
+    text = (folder / "out" / "federation.html").read_text()
+    assert text.count('<tr><td class="n">') == 4
+    assert text.count("<svg") == 2
+    assert f"{100 * record(folder)['rounds'][2]['score']:.2f}" in text
+
+
 def test_secrets_are_their_owners_alone(resumed):
     folder, _, _ = resumed
     keys = folder / "out" / "machines" / "keys"

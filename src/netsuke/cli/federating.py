@@ -65,4 +65,4 @@ def federate(
     else:
         terminal.out.print(f"  {found.told}")
         folder = found.run.folder
-        terminal.out.print(f"  {folder / 'model.onnx'}   {folder / 'report.html'}")
+        terminal.out.print(f"  {folder / 'model.onnx'}   {folder / 'federation.html'}")

@@ -11,19 +11,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
-from netsuke.core.files import beside, write_json
+from netsuke.core.files import beside, write_json, write_text
+from netsuke.report.federated import page
 
 FORMAT = 1
-FILE, STATE = "federation.json", "federation.safetensors"
+FILE, PAGE, STATE = "federation.json", "federation.html", "federation.safetensors"
 
 
 @dataclass
 class Checkpoint:
-    """folder: of the federation. mark: of what it trains and how. rounds: what came of each so far, as JSON can hold it,
+    """folder: of the federation. mark: of what it trains and how. about: that in words, for readers. rounds: what came of each so far, as JSON can hold it,
     with the score on validation beside it. first: the score before any."""
 
     folder: Path
     mark: str
+    about: Mapping[str, Any]
     first: float = 0.0
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
@@ -40,10 +42,15 @@ class Checkpoint:
         with beside(self.folder / STATE) as draft:
             save_file(tensors, draft, {"rounds": str(len(self.rounds)), "mark": self.mark})
 
+    def draw(self) -> None:
+        """Its page, as far as it is."""
+        write_text(self.folder / PAGE, page(self.record, self.folder.name))
+
     @property
     def record(self) -> dict[str, Any]:
         """As ``federation.json`` holds it."""
-        return {"format": FORMAT, "mark": self.mark, "first": self.first, "rounds": self.rounds}
+        about = {"format": FORMAT, "mark": self.mark, **self.about}
+        return {**about, "first": self.first, "rounds": self.rounds}
 
     def states(self) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
         """What was kept last."""
@@ -52,7 +59,7 @@ class Checkpoint:
         return _under("state.", every), _under("best.", every), _under("moments.", every)
 
 
-def resumed(folder: Path, mark: str) -> Checkpoint | None:
+def resumed(folder: Path, mark: str, about: Mapping[str, Any]) -> Checkpoint | None:
     """What an earlier process left; None where it left nothing.
 
     Raises NetsukeError where it is of another federation, or cannot be read.
@@ -62,15 +69,15 @@ def resumed(folder: Path, mark: str) -> Checkpoint | None:
         return None
     try:
         with safe_open(folder / STATE, "pt") as file:
-            about = file.metadata()
+            kept = file.metadata()
         data = json.loads(path.read_text(encoding="utf8"))
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise NetsukeError(f"{folder}: what is left of a federation cannot be read ({error}); give another --out") from error  # fmt: skip
-    if about.get("mark") != mark:
+    if kept.get("mark") != mark:
         raise NetsukeError(
             f"{folder}: holds a federation of another model, data or settings; give another --out"
         )
-    return Checkpoint(folder, mark, data["first"], data["rounds"][: int(about["rounds"])])
+    return Checkpoint(folder, mark, about, data["first"], data["rounds"][: int(kept["rounds"])])
 
 
 def _under(prefix: str, every: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,9 @@ from netsuke.journal import fingerprint
 from netsuke.nets.evaluation import evaluate
 from netsuke.nets.graph import clone
 from netsuke.record import Origin, write_run
+
+REDRAWN = 60.0
+"""Seconds after which the page of a federation under way is drawn again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +137,10 @@ class Progress:
         mark = hashlib.sha256(
             f"{fingerprint(taken, goal, None)} {_told(plan)}".encode()
         ).hexdigest()
-        found = resumed(plan.out, mark)
-        self.kept = found or Checkpoint(plan.out, mark, first=self._score())
+        metric = goal.data.metric
+        about = {"metric": {"name": metric.name, "unit": metric.unit}, "settings": _settings(plan)}
+        found = resumed(plan.out, mark, about)
+        self.kept = found or Checkpoint(plan.out, mark, about, first=self._score())
         self.best = self.state
         if found is not None:
             state, self.best, beside = found.states()
@@ -157,6 +163,7 @@ class Progress:
         rounds.gather(self._plan.clients)
         for line in rounds.members.told():
             observer.note(line)
+        drawn = time.monotonic()
         numbers = range(len(self.kept.rounds) + 1, self._plan.rounds + 1)
         for number in observer.track(numbers, "rounds"):
             state, came = rounds.play(self.state, self._asked(number))
@@ -166,12 +173,16 @@ class Progress:
                 self.best = self.state
             self.kept.rounds.append({**asdict(came), "score": score})
             self.kept.keep(self.state, self.best, moments(self.strategy))
+            if time.monotonic() - drawn > REDRAWN:
+                self.kept.draw()
+                drawn = time.monotonic()
             for line in (*rounds.members.told(), _said(came, score, self._goal)):
                 observer.note(line)
 
     def written(self) -> store.Run:
         """The best of it as a run: exported, measured on the test data, beside the model as it came."""
         plan, goal = self._plan, self._goal
+        self.kept.draw()
         network = clone(self._taken.network)
         network.load_state_dict(self.best, strict=False)
         step = Step(name="federate", settings=_settings(plan), summary=self._summary())
