@@ -20,7 +20,7 @@ FACE = {
         "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--storage", "--out", "--seed", "--pareto", "--json",
     ],
     "federate": [
-        "workload", "--rounds", "--clients", "--partition", "--strategy", "--compress", "--noise", "--clip", "--epochs",
+        "workload", "--rounds", "--clients", "--partition", "--strategy", "--compress", "--prune", "--noise", "--clip", "--epochs",
         "--lr", "--batch", "--least", "--timeout", "--onnx", "--out", "--seed", "--json",
     ],
     "measure": ["what", "--workload", "--on", "--layers", "--json"],

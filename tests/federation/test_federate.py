@@ -47,14 +47,18 @@ def record(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "federation.json").read_text())
 
 
-def killed_after(folder: Path, rounds: int) -> list[psutil.Process]:
-    """Kill a federation after so many rounds, as a power cut would; the processes that it had started."""
-    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+def until_round(folder: Path, number: int, process: subprocess.Popen[Any]) -> None:
     kept, end = folder / "out" / "federation.json", time.monotonic() + BEGUN
-    while not (kept.exists() and len(record(folder)["rounds"]) >= rounds):
+    while not (kept.exists() and len(record(folder)["rounds"]) >= number):
         assert process.poll() is None
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def killed_after(folder: Path, rounds: int) -> list[psutil.Process]:
+    """Kill a federation after so many rounds, as a power cut would; the processes that it had started."""
+    process = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    until_round(folder, rounds, process)
     crew = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -135,3 +139,26 @@ def test_another_federation_is_not_mixed_in(resumed):
     done = run(folder, "--epochs", "2")
     assert done.returncode == 2
     assert "another model, data or settings" in done.stderr
+
+
+def test_a_client_that_is_killed_stops_no_round(tmp_path: Path):
+    asked = command(tmp_path, "--clients", "3", "--rounds", "12", "--epochs", "2", "--prune", "0.4")
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until_round(tmp_path, 2, process)
+    one = next(
+        p for p in psutil.Process(process.pid).children(recursive=True)
+        if "node" in p.cmdline() and any("client-2" in part for part in p.cmdline())
+    )  # fmt: skip
+    one.kill()
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    rounds = record(tmp_path)["rounds"]
+    assert len(rounds) == 12
+    assert {len(r["heard"]) for r in rounds} == {2, 3}
+    assert "client-2 ended with -9" in said
+    assert "started again" in said
+    assert [sum(r["units"]) for r in rounds[:2]] == [0, 0]  # till somebody looked, all stay
+    assert 0 < sum(rounds[-1]["units"]) < 16 + 32
+    assert rounds[-1]["up"] < rounds[0]["up"]
+    sizes = {n: (tmp_path / "out" / f"{n}.onnx").stat().st_size for n in ("baseline", "model")}
+    assert sizes["model"] < sizes["baseline"]

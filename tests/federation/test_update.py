@@ -85,5 +85,5 @@ def test_a_server_of_another_version():
     text = Asked(round=1, epochs=1, lr=0.1, batch=8, version="0.0.9").to_json()
     with pytest.raises(NetsukeError, match=r"the server runs netsuke 0\.0\.9, this client "):
         asked(text)
-    here = Asked(round=1, epochs=1, lr=0.1, batch=8, shape=({"1": [0, 2]},))
+    here = Asked(round=1, epochs=1, lr=0.1, batch=8, shape={"1": [0, 2]})
     assert asked(here.to_json()) == here

@@ -24,6 +24,9 @@ def federate(
     compress: Annotated[
         str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign or topk:0.01.")
     ] = "full",
+    prune: Annotated[
+        float, typer.Option(help="Share of the network's time that leaves while it trains; 0 for none.")
+    ] = 0.0,
     noise: Annotated[
         float, typer.Option(help="Differential privacy: deviation of the noise, in clips; 0 for none.")
     ] = 0.0,
@@ -42,8 +45,9 @@ def federate(
 ) -> None:  # fmt: skip
     """Train a network over clients that keep their samples, on Flower. The same command goes on after a kill."""
     try:
+        from netsuke.federation.adaptive import Pruning
+        from netsuke.federation.plan import Plan
         from netsuke.federation.strategies import Aggregation
-        from netsuke.federation.verb import Plan
         from netsuke.federation.verb import federate as train
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("flwr", "cryptography"):
@@ -55,7 +59,7 @@ def federate(
     terminal = Terminal(quiet=as_json)
     plan = Plan(
         out=out or Path("federations") / given.name, rounds=rounds, clients=clients, partition=partition,
-        aggregation=Aggregation(name=strategy, noise=noise, clip=clip), epochs=epochs, lr=lr, batch=batch,
+        aggregation=Aggregation(name=strategy, noise=noise, clip=clip), pruning=Pruning(ratio=prune), epochs=epochs, lr=lr, batch=batch,
         compress=compress, least=least, timeout=timeout, seed=seed, observer=terminal,
         origin=Origin(command=command_typed(), workload=str(given.path), model=str(onnx or "")),
     )  # fmt: skip

@@ -1,7 +1,7 @@
 """A federation on disk, so that a killed server goes on after its last round."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ FILE, PAGE, STATE = "federation.json", "federation.html", "federation.safetensor
 
 @dataclass
 class Checkpoint:
-    """folder: of the federation. mark: of what it trains and how. about: that in words, for readers. rounds: what came of each so far, as JSON can hold it,
+    """shape: the units that groups of channels keep now, where not all. folder: of the federation. mark: of what it trains and how. about: that in words, for readers. rounds: what came of each so far, as JSON can hold it,
     with the score on validation beside it. first: the score before any."""
 
     folder: Path
@@ -28,6 +28,7 @@ class Checkpoint:
     about: Mapping[str, Any]
     first: float = 0.0
     rounds: list[dict[str, Any]] = field(default_factory=list)
+    shape: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def keep(
         self, state: Mapping[str, Tensor], best: Mapping[str, Tensor], moments: Mapping[str, Tensor]
@@ -40,7 +41,9 @@ class Checkpoint:
             f"{k}{n}": t.contiguous() for k, named in every.items() for n, t in named.items()
         }
         with beside(self.folder / STATE) as draft:
-            save_file(tensors, draft, {"rounds": str(len(self.rounds)), "mark": self.mark})
+            shape = json.dumps({str(g): list(units) for g, units in self.shape.items()})
+            about = {"rounds": str(len(self.rounds)), "mark": self.mark, "shape": shape}
+            save_file(tensors, draft, about)
 
     def draw(self) -> None:
         """Its page, as far as it is."""
@@ -77,7 +80,9 @@ def resumed(folder: Path, mark: str, about: Mapping[str, Any]) -> Checkpoint | N
         raise NetsukeError(
             f"{folder}: holds a federation of another model, data or settings; give another --out"
         )
-    return Checkpoint(folder, mark, about, data["first"], data["rounds"][: int(kept["rounds"])])
+    shape = {int(g): units for g, units in json.loads(kept["shape"]).items()}
+    done = data["rounds"][: int(kept["rounds"])]
+    return Checkpoint(folder, mark, about, data["first"], done, shape)
 
 
 def _under(prefix: str, every: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,17 +2,20 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import Generator
 from torch.fx import GraphModule
 
 from netsuke.core.budget import Budget
+from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
-from netsuke.core.task import Splits
+from netsuke.federation.adaptive import worth
 from netsuke.federation.job import Asked, Job, asked, compressor
 from netsuke.federation.letter import arrays_in, described, letter, text_in
 from netsuke.federation.partition import partition, share
@@ -20,6 +23,7 @@ from netsuke.federation.update import changed
 from netsuke.intake import take_goal, take_model
 from netsuke.nets.channels.surgery import cut
 from netsuke.nets.compressors.memory import Memory
+from netsuke.nets.graph import clone
 from netsuke.nets.training.plan import TrainPlan
 from netsuke.nets.training.stint import StintPlan, stint
 from netsuke.workload import read_workload
@@ -31,26 +35,28 @@ class Client:
 
     def __init__(self, job: Job, number: int) -> None:
         given = read_workload(Path(job.workload))
-        splits = take_goal(given.task, "local", Budget(), job.seed, Observer()).data
-        self._model: Model = take_model(job.onnx or given.model, splits, "model")
-        self._splits: Splits = splits
+        goal = take_goal(given.task, "local", Budget(), job.seed, Observer())
+        self._model: Model = take_model(job.onnx or given.model, goal.data, "model")
         if job.partition:
             which = (number, job.clients)
-            self._splits = share(splits, partition(job.partition), which, job.seed)
+            own = share(goal.data, partition(job.partition), which, job.seed)
+            goal = replace(goal, data=own)
+        self._goal: Goal = goal
         self._name = f"{job.name}-{number + 1}" if job.partition else job.name
         self._draw = Generator().manual_seed(job.seed + number)
         self._memories: dict[str, Memory] = {}
         self.app = ClientApp()
         self.app.query()(self.hello)
+        self.app.query("worth")(self.worth)
         self.app.train()(self.train)
         self._networks: dict[str, GraphModule] = {}
 
     def hello(self, message: Message, context: Context) -> Message:
         """Who this is, how many samples it has, and of which network."""
-        assert self._splits.train is not None
+        assert self._goal.data.train is not None
         said = {
             "name": self._name,
-            "samples": len(self._splits.train),
+            "samples": len(self._goal.data.train),
             "network": described(self._model.network.state_dict()),
             "time": time.time(),
         }
@@ -62,24 +68,33 @@ class Client:
         task, before = asked(text_in(message, "asked")), arrays_in(message)
         network = self._shaped(json.dumps(task.shape))
         network.load_state_dict(before, strict=False)
-        made = stint(network, (), self._splits, _plan(task))
+        made = stint(network, (), self._goal.data, _plan(task))
         by = compressor(task.by)
-        kept = self._memories.setdefault(f"{by} {task.shape}", by.memory())
-        update = changed(before, made.network.state_dict(), by, (kept, "weights"), self._draw)
+        shape = json.dumps(task.shape)
+        if shape not in self._memories:  # what was kept of another shape fits no more
+            self._memories = {shape: by.memory()}
+        update = changed(
+            before, made.network.state_dict(), by, (self._memories[shape], "weights"), self._draw
+        )
         arrays = {"large": update.large, "small": update.small}
         figures = {
             "num-examples": made.samples, "loss": made.loss, "seconds": time.monotonic() - start
         }  # fmt: skip
         return Message(letter(arrays, figures), reply_to=message)
 
+    def worth(self, message: Message, context: Context) -> Message:
+        """What the units of the network that came are worth on this client's samples."""
+        network = clone(self._model.network)
+        network.load_state_dict(arrays_in(message), strict=False)
+        found = worth(replace(self._model, network=network), self._goal)
+        arrays = {str(number): torch.from_numpy(each).float() for number, each in enumerate(found)}
+        return Message(letter(arrays), reply_to=message)
+
     def _shaped(self, shape: str) -> GraphModule:
         """The network as the server cut it so far."""
         if shape not in self._networks:
-            model = self._model
-            for keep in json.loads(shape):
-                network = cut(model, {int(group): units for group, units in keep.items()})
-                model = Model(network=network, example=model.example, name=model.name)
-            self._networks = {shape: model.network}
+            keep = {int(group): units for group, units in json.loads(shape).items()}
+            self._networks = {shape: cut(self._model, keep) if keep else self._model.network}
         return self._networks[shape]
 
 

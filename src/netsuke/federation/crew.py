@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,27 +19,34 @@ from netsuke.federation.job import Job
 from netsuke.federation.keys import Keys, admit
 
 LOOPBACK = "127.0.0.1"
+LINK = "link"
+AGAIN, PAUSE = 5, 7.0
+"""How often one that ended is started again, and seconds between: a SuperNode's key is not let in while the SuperLink takes the
+one that was killed to be there (``flower.BEAT``)."""
 BEGUN, ENDED = 60.0, 5.0
 """Seconds in which a server must answer, and in which a process that was told so must end."""
 
 
 @dataclass
 class Crew:
-    """Processes that end with it. folder: of their logs and of what Flower keeps."""
+    """Processes that end with it. folder: of their logs and of what Flower keeps. note: told what a person should know."""
 
     folder: Path
     keys: Keys
+    note: Callable[[str], None]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _ends: dict[str, int] = field(default_factory=dict)
+    _next: dict[str, float] = field(default_factory=dict)
 
     def link(self, host: str, port: int) -> Link:
         """Start a SuperLink."""
         keys = self.keys
         self._start(
-            "link", "flower", "link", "--host", host, "--port", str(port), "--isolation", "process",
+            LINK, "flower", "link", "--host", host, "--port", str(port), "--isolation", "process",
             "--ssl-ca-certfile", str(keys.authority), "--ssl-certfile", str(keys.certificate),
             "--ssl-keyfile", str(keys.private), "--enable-supernode-auth",
         )  # fmt: skip
-        self._answers("link", port)
+        self._answers(LINK, port)
         return Link(f"{host}:{port}", keys.authority.read_bytes())
 
     def clients(self, link: Link, job: Job, count: int) -> None:
@@ -65,12 +72,18 @@ class Crew:
             self._start(f"trainer-{turn + 1}", "trainer", str(path), *served)
 
     def check(self) -> None:
-        """Raise NetsukeError where one of them has ended."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
-                raise NetsukeError(
-                    f"federate: {name} ended with {process.returncode}: {_last(self._log(name))} ({self._log(name)})"
-                )
+        """Start a client or a trainer again that has ended. Raises NetsukeError for one that does so again and again,
+        and for the SuperLink."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is None or time.monotonic() < self._next.get(name, 0.0):
+                continue
+            why = f"{name} ended with {process.returncode}: {_last(self._log(name))} ({self._log(name)})"
+            self._ends[name] = self._ends.get(name, 0) + 1
+            if name == LINK or self._ends[name] > AGAIN:
+                raise NetsukeError(f"federate: {why}")
+            self._next[name] = time.monotonic() + PAUSE
+            self.note(f"{why}; started again")
+            self._run(name, process.args)  # type: ignore[arg-type]
 
     def end(self) -> None:
         for process in self.processes.values():
@@ -84,11 +97,13 @@ class Crew:
                 process.wait()
 
     def _start(self, name: str, module: str, *arguments: str) -> None:
+        self._run(name, [sys.executable, "-m", f"netsuke.federation.{module}", *arguments])
+
+    def _run(self, name: str, command: Sequence[str]) -> None:
         environment = {
             **os.environ, **SILENT, "FLWR_HOME": str(self.folder / "flower"), SECRET: str(self.keys.secret),
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        command = [sys.executable, "-m", f"netsuke.federation.{module}", *arguments]
         with self._log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
@@ -110,11 +125,11 @@ class Crew:
 
 
 @contextmanager
-def crew(folder: Path, keys: Keys) -> Iterator[Crew]:
+def crew(folder: Path, keys: Keys, note: Callable[[str], None]) -> Iterator[Crew]:
     """Whatever of it was started ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ[SECRET] = str(keys.secret)
-    made = Crew(folder, keys)
+    made = Crew(folder, keys, note)
     try:
         yield made
     finally:

@@ -31,7 +31,7 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A round's training. pull: as in ``stint``. by: what the update is compressed by, as ``compressor`` reads it.
-    shape: the units that each group keeps of the network as it came, a dictionary for every cut; empty for all."""
+    shape: the units that each group of the network keeps, where not all; groups by number, as JSON names them."""
 
     round: int
     epochs: int
@@ -41,7 +41,7 @@ class Asked:
     soft: float = 0.0
     temperature: float = 4.0
     by: str = "full"
-    shape: tuple[Mapping[str, list[int]], ...] = ()
+    shape: Mapping[str, list[int]] = field(default_factory=dict)
     seed: int = 0
     version: str = field(default=__version__)
 
@@ -56,7 +56,6 @@ def asked(text: str) -> Asked:
         raise NetsukeError(
             f"the server runs netsuke {given.get('version')}, this client {__version__}; install the same on both"
         )
-    given["shape"] = tuple(given["shape"])
     return Asked(**given)
 
 

@@ -12,6 +12,8 @@ from netsuke.core.errors import NetsukeError
 from netsuke.federation.update import State, learned
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+WORTH = "query.worth"
+"""The kind of message that asks what channels are worth."""
 
 
 def letter(

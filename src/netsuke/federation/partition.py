@@ -11,6 +11,8 @@ from netsuke.core.task import Splits
 
 LEAST = 2
 """Samples that a client needs: BatchNorm cannot learn from one."""
+CALIBRATED = 500
+"""Samples of a client's own that importances are found on."""
 DRAWS = 1000
 """How often shares are drawn until every client has as many."""
 
@@ -117,7 +119,8 @@ def share(splits: Splits, how: Partition, which: tuple[int, int], seed: int) -> 
         )
     before = splits.train.indices
     rows = own if before is None else before[own]
-    return replace(splits, train=replace(splits.train, indices=rows))
+    train = replace(splits.train, indices=rows)
+    return replace(splits, train=train, calibrate=train.head(CALIBRATED, seed))
 
 
 def _labels(splits: Splits) -> Array:

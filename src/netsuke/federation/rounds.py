@@ -7,15 +7,16 @@ from typing import Any, cast
 
 from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import FedAvg, Strategy
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
 from netsuke.federation import received
+from netsuke.federation.adaptive import Worth
 from netsuke.federation.flower import WAIT
 from netsuke.federation.hall import Hall
 from netsuke.federation.job import Asked, compressor
-from netsuke.federation.letter import record, tensors
+from netsuke.federation.letter import WORTH, arrays_in, letter, record, tensors
 from netsuke.federation.members import Member, Members
 from netsuke.federation.update import State
 
@@ -50,10 +51,10 @@ class Rounds:
 
     hall: Hall
     members: Members
-    strategy: Strategy
     least: int
     timeout: float
     check: Callable[[], None]
+    strategy: Strategy = field(default_factory=FedAvg)
     _late: dict[str, Member] = field(default_factory=dict)
 
     def play(self, state: State, asked: Asked) -> tuple[dict[str, Tensor], Round]:
@@ -91,6 +92,23 @@ class Rounds:
             seconds=time.monotonic() - start, training=max(one.seconds for one in good),
             loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
         )  # fmt: skip
+
+    def worths(self, whole: State) -> list[tuple[Worth, int]]:
+        """What the units of the whole network are worth to each client, and how many samples it has. Raises NetsukeError
+        where too few say so."""
+        free = self._free()
+        asked = [Message(letter(whole), member.node, WORTH) for member in free]
+        waiting = {n: self.members.known[node] for n, node in self.hall.ask(asked).items()}
+        found = [
+            (tuple(t.double().numpy() for t in arrays_in(reply).values()), member.samples)
+            for member, reply in self._replies(waiting)
+            if not reply.has_error()
+        ]
+        if len(found) < self.least:
+            raise NetsukeError(
+                f"federate: {len(found)} of {len(free)} clients said what channels are worth, {self.least} are needed"
+            )
+        return found
 
     def gather(self, count: int) -> None:
         """Wait until as many clients are there, or the time-out is over."""

@@ -8,10 +8,10 @@ client it is.
 import json
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from flwr.app import Context, Message
 from flwr.app.error import Error
 from flwr.common.constant import ErrorCode, SubStatus
@@ -20,7 +20,6 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
-from flwr.supercore.retry import make_simple_http_retry_invoker
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 
@@ -30,44 +29,45 @@ from netsuke.federation.guard import Showing, secret
 from netsuke.federation.job import Job
 
 
-@dataclass(frozen=True)
 class Served:
     """A SuperNode, and the client that it speaks for."""
 
-    address: str
-    client: Client
+    def __init__(self, address: str, client: Client) -> None:
+        self.address, self.client = address, client
+        self._looking = connected(address)
 
     def look(self) -> bool:
         """Do what there is to do; False where there is nothing."""
-        caller = connected(self.address)
+        asked = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
         try:
-            asked = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
-            found = caller.AcquireTask(asked)
-        finally:
-            caller.close()
-        if not (found.HasField("task") and found.token):
+            found = self._looking.AcquireTask(asked)
+            if not (found.HasField("task") and found.token):
+                return False
+            self._work(found.token)
+        except httpx.TransportError as error:  # it is not there, and may come back
+            print(f"{self.address}: {error}", flush=True)
             return False
-        self._work(found.token)
         return True
 
     def _work(self, token: str) -> None:
         caller = connected(self.address, token)
         beat = HeartbeatSender(make_task_heartbeat_fn_http(caller))
         beat.start()
-        message, context, ended, why = None, None, SubStatus.FAILED, ""
+        context, ended, why = None, SubStatus.FAILED, ""
         try:
             message, context, _, _ = pull_task_input(caller)
             push_message(caller, self._answer(message, context), context)
             ended = SubStatus.COMPLETED
-        except Exception as error:  # whatever it is, the server is told, and the next task is taken
-            why = repr(error)
+        except httpx.TransportError:
             raise
+        except Exception as error:  # whatever it is, Flower is told, and the next task is taken
+            why = repr(error)
         finally:
+            beat.stop()
             told = None if context is None else context_to_proto(context)
             caller.PushTaskOutput(
                 PushTaskOutputRequest(context=told, sub_status=ended, details=why)
             )
-            beat.stop()
             caller.close()
 
     def _answer(self, message: Message, context: Context) -> Message:
@@ -83,9 +83,7 @@ def connected(address: str, token: str = "") -> RuntimeHttpClient:
     shown: list[Any] = [RuntimeVersionHttpInterceptor(component_name="netsuke"), Showing(secret())]
     if token:
         shown.append(RuntimeTokenHttpInterceptor(token))
-    return RuntimeHttpClient.from_server_address(
-        address, True, None, shown, retry_invoker=make_simple_http_retry_invoker()
-    )
+    return RuntimeHttpClient.from_server_address(address, True, None, shown)
 
 
 def main() -> None:

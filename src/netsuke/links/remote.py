@@ -33,6 +33,8 @@ PINGS, SMALL, LARGE = 5, 1 << 12, 1 << 20
 """Times that nothing is sent to tell a delay; bytes of the first and the last load that is to tell a rate."""
 LONG, PLAIN = 3.0, 0.01
 """A load tells a rate where it takes so many times what nothing does, and so many seconds more."""
+BETTER = 0.9
+"""Where the next one takes no less than this share of it, the way has opened."""
 FIRST, PIECE, SOON = 1 << 16, 1 << 20, 0.5
 """Bytes shipped at a time, which are lost of a file when a link breaks: the first, and the most; ever more while one takes
 no longer than so many seconds."""
@@ -93,9 +95,17 @@ class Remote(Link):
         size, took = SMALL, 0.0
         while (took := self._reached(other, size)) < LONG * nothing + PLAIN and size < LARGE:
             size *= 4
-        if took < PLAIN:
-            took = min(took, *(self._reached(other, size) for _ in range(PINGS)))
+        took = self._opened_up(other, size, took)
         return Route(bandwidth=size / max(took - nothing, 1e-6), delay=nothing / 2)
+
+    def _opened_up(self, other: Remote, size: int, took: float) -> float:
+        """What a load takes once the way has opened: a connection sends little at first, and more with every word that
+        something came (RFC 5681, slow start), as those of parts do that serve."""
+        for _ in range(PINGS):
+            before, took = took, min(took, self._reached(other, size))
+            if took > BETTER * before and took >= PLAIN:
+                break
+        return took
 
     def _reached(self, other: Remote, size: int) -> float:
         """Seconds until so many bytes have come there, and word of it back."""

@@ -66,6 +66,25 @@ def _slice_tensors(network: GraphModule, known: Groups, stays: np.ndarray) -> No
         set_tensor(network, name, _tensor(network, name).detach().index_select(dim, kept))
 
 
+def put_back(
+    whole: Mapping[str, Tensor], part: Mapping[str, Tensor], known: Groups, keep: Keep
+) -> dict[str, Tensor]:
+    """The tensors of the whole network, where a unit stays those of the cut one; the inverse of ``cut`` on weights.
+
+    whole, part: by name, of the same names.
+    """
+    kept: dict[str, dict[int, Tensor]] = {}
+    for name, dim, indices in left(known, known.stays(keep)):
+        kept.setdefault(name, {})[dim] = indices
+    out = dict(part)
+    for name, dims in kept.items():
+        if name in part:
+            out[name] = whole[name].detach().clone()
+            every = [dims.get(d, torch.arange(n)) for d, n in enumerate(out[name].shape)]
+            out[name][torch.meshgrid(*every, indexing="ij")] = part[name]
+    return out
+
+
 def left(known: Groups, stays: np.ndarray) -> Iterator[tuple[str, int, Tensor]]:
     """(Tensor, dimension, the indices along it that stay) wherever some leave.
 

@@ -1,0 +1,57 @@
+"""What is asked of a federation."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netsuke.core.errors import NetsukeError
+from netsuke.core.observer import Observer
+from netsuke.federation.adaptive import Pruning
+from netsuke.federation.job import compressor
+from netsuke.federation.partition import partition
+from netsuke.federation.strategies import Aggregation
+from netsuke.record import Origin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a federation trains.
+
+    rounds: in all, those of an interrupted call too. clients: started on this machine, among which ``partition`` shares out
+    the workload's training samples ("even", "dirichlet:0.5", "owners"). epochs, lr, batch: of a client's training in
+    a round; the rate falls over the rounds like a cosine. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
+    "sign", "topk:0.01"). least: clients that a round needs. timeout: seconds that so many are waited for.
+    """
+
+    out: Path
+    rounds: int = 10
+    clients: int = 2
+    partition: str = "even"
+    aggregation: Aggregation = field(default_factory=Aggregation)
+    pruning: Pruning = field(default_factory=Pruning)
+    epochs: int = 1
+    lr: float = 0.05
+    batch: int = 32
+    compress: str = "full"
+    least: int = 2
+    timeout: float = 600.0
+    seed: int = 0
+    origin: Origin = field(default_factory=Origin)
+    observer: Observer = field(default_factory=Observer)
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "clients", "epochs", "batch", "least"):
+            if getattr(self, name) < 1:
+                raise NetsukeError(f"federate: {name} = {getattr(self, name)}; give 1 or more")
+        if self.least > self.clients:
+            raise NetsukeError(
+                f"federate: {self.least} clients are needed and {self.clients} asked; give fewer (least)"
+            )
+        partition(self.partition)
+        compressor(self.compress)
+
+    def settings(self) -> dict[str, Any]:
+        """What makes two federations the same."""
+        names = ("clients", "partition", "epochs", "lr", "batch", "compress", "seed", "rounds")
+        found = {name: getattr(self, name) for name in names}
+        return found | {"strategy": asdict(self.aggregation), "pruning": asdict(self.pruning)}

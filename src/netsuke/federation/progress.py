@@ -1,0 +1,153 @@
+"""A federation under way: its network, and what came of each round."""
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict
+
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from netsuke import store
+from netsuke.core.goal import Goal
+from netsuke.core.model import Model, Step
+from netsuke.federation.adaptive import Adaptive
+from netsuke.federation.checkpoint import Checkpoint, resumed
+from netsuke.federation.job import Asked
+from netsuke.federation.plan import Plan
+from netsuke.federation.rounds import Round, Rounds
+from netsuke.federation.strategies import moments, remember, strategy
+from netsuke.federation.update import learned
+from netsuke.fitting import Options, measured, original_state, workbench
+from netsuke.journal import fingerprint
+from netsuke.nets.evaluation import evaluate
+from netsuke.record import write_run
+
+REDRAWN = 60.0
+"""Seconds after which the page of a federation under way is drawn again."""
+
+
+class Progress:
+    """Goes on where an earlier process was; raises NetsukeError where that had another federation in the folder."""
+
+    def __init__(self, taken: Model, goal: Goal, plan: Plan) -> None:
+        self._taken, self._goal, self._plan = taken, goal, plan
+        self._adaptive = Adaptive(taken, goal)
+        self.network = self._adaptive.network
+        self.strategy = self._new_strategy()
+        told = f"{fingerprint(taken, goal, None)} {json.dumps(plan.settings(), sort_keys=True)}"
+        mark, metric = hashlib.sha256(told.encode()).hexdigest(), goal.data.metric
+        about = {"metric": {"name": metric.name, "unit": metric.unit}, "settings": plan.settings()}
+        found = resumed(plan.out, mark, about)
+        self.kept = found or Checkpoint(plan.out, mark, about, first=self._score())
+        self._best = self.state
+        if found is not None:
+            whole, self._best, beside = found.states()
+            self._adaptive.resume(whole, found.shape)
+            self.network = self._adaptive.network
+            remember(self.strategy, beside)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What is learned of the network now."""
+        return {name: t.clone() for name, t in learned(self.network.state_dict()).items()}
+
+    @property
+    def left(self) -> int:
+        """Rounds to come."""
+        return self._plan.rounds - len(self.kept.rounds)
+
+    def go(self, rounds: Rounds) -> None:
+        """All of them, each kept as it ends."""
+        observer = self._plan.observer
+        rounds.gather(self._plan.clients)
+        for line in rounds.members.told():
+            observer.note(line)
+        drawn = time.monotonic()
+        numbers = range(len(self.kept.rounds) + 1, self._plan.rounds + 1)
+        for number in observer.track(numbers, "rounds"):
+            rounds.strategy = self.strategy
+            state, came = rounds.play(self.state, self._asked(number))
+            score = self._heard(state, came)
+            pruned = self._pruned(number, rounds)
+            self.kept.keep(learned(self._adaptive.whole), self._best, moments(self.strategy))
+            if time.monotonic() - drawn > REDRAWN:
+                self.kept.draw()
+                drawn = time.monotonic()
+            for line in (*rounds.members.told(), _said(came, score, self._goal), *pruned):
+                observer.note(line)
+
+    def written(self) -> store.Run:
+        """The best of it as a run: exported, measured on the test data, beside the model as it came."""
+        plan, goal = self._plan, self._goal
+        self.kept.draw()
+        network = self._adaptive.network
+        network.load_state_dict(self._best, strict=False)
+        step = Step(name="federate", settings=plan.settings(), summary=f"{plan.rounds} rounds")
+        options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
+        with workbench(goal, options, plan.out) as bench:
+            original = original_state(bench, self._taken)
+            state = bench.state(self._taken.then(network, step))
+            return write_run(plan.out, measured(bench, original, state), plan.origin)
+
+    def _heard(self, state: dict[str, Tensor], came: Round) -> float:
+        """What came of a round, taken and judged. Returns its score on validation."""
+        self.network.load_state_dict(state, strict=False)
+        self._adaptive.take(self.network.state_dict())
+        score = self._score()
+        if self._is_best(score):
+            self._best = self.state
+        units = self._adaptive.units
+        self.kept.rounds.append({**asdict(came), "score": score, "units": units})
+        return score
+
+    def _pruned(self, number: int, rounds: Rounds) -> list[str]:
+        """Look anew at which channels there are, where it is time to; what is to be said of it."""
+        gone = self._plan.pruning.gone(number, self._plan.rounds)
+        if gone is None:
+            return []
+        before = self._adaptive.shape
+        self._adaptive.look(rounds.worths(learned(self._adaptive.whole)), gone)
+        self.kept.shape = self._adaptive.shape
+        if self._adaptive.shape == before:
+            return []
+        self.network = self._adaptive.network
+        self.strategy = self._new_strategy()
+        self._best = self.state
+        return [f"channels looked at anew: {self._adaptive.said(before)}"]
+
+    def _asked(self, number: int) -> Asked:
+        plan = self._plan
+        rate = 0.5 * plan.lr * (1 + math.cos(math.pi * (number - 1) / plan.rounds))
+        return Asked(
+            round=number, epochs=plan.epochs, lr=rate, batch=plan.batch, pull=plan.aggregation.pull,
+            by=plan.compress, shape={str(g): list(u) for g, u in self._adaptive.shape.items()}, seed=plan.seed,
+        )  # fmt: skip
+
+    def _new_strategy(self) -> Strategy:
+        statistics = frozenset(name for name, _ in self.network.named_buffers())
+        return strategy(self._plan.aggregation, self._plan.clients, statistics)
+
+    def _score(self) -> float:
+        return evaluate(self.network, self._goal.data.validate, self._goal.data.metric)
+
+    def _is_best(self, score: float) -> bool:
+        """Of those with the channels that there are now."""
+        sign, units = 1 if self._goal.data.metric.higher else -1, self._adaptive.units
+        earlier = [one["score"] for one in self.kept.rounds if one["units"] == units]
+        if not self._adaptive.shape:
+            earlier.append(self.kept.first)
+        return all(sign * score >= sign * one for one in earlier)
+
+
+def _said(came: Round, score: float, goal: Goal) -> str:
+    """A line on a round."""
+    parts = [
+        f"round {came.number}: {goal.data.metric.name} {score:.4g} on validate, {len(came.heard)} clients, "
+        f"{came.up / 1e3:,.0f} kB up, {came.seconds:.1f} s"
+    ]
+    parts += [f"{name} rejected: {why}" for name, why in came.rejected.items()]
+    if came.late:
+        parts.append(f"not waited for: {', '.join(came.late)}")
+    return "; ".join(parts)
