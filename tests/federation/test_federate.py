@@ -50,7 +50,7 @@ def record(folder: Path) -> dict[str, Any]:
 def until_round(folder: Path, number: int, process: subprocess.Popen[Any]) -> None:
     kept, end = folder / "out" / "federation.json", time.monotonic() + BEGUN
     while not (kept.exists() and len(record(folder)["rounds"]) >= number):
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.05)
 
@@ -142,7 +142,7 @@ def test_another_federation_is_not_mixed_in(resumed):
 
 
 def test_a_client_that_is_killed_stops_no_round(tmp_path: Path):
-    asked = command(tmp_path, "--clients", "3", "--rounds", "12", "--epochs", "2", "--prune", "0.4")
+    asked = command(tmp_path, "--clients", "3", "--rounds", "12", "--epochs", "2")
     process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until_round(tmp_path, 2, process)
     one = next(
@@ -157,8 +157,3 @@ def test_a_client_that_is_killed_stops_no_round(tmp_path: Path):
     assert {len(r["heard"]) for r in rounds} == {2, 3}
     assert "client-2 ended with -9" in said
     assert "started again" in said
-    assert [sum(r["units"]) for r in rounds[:2]] == [0, 0]  # till somebody looked, all stay
-    assert 0 < sum(rounds[-1]["units"]) < 16 + 32
-    assert rounds[-1]["up"] < rounds[0]["up"]
-    sizes = {n: (tmp_path / "out" / f"{n}.onnx").stat().st_size for n in ("baseline", "model")}
-    assert sizes["model"] < sizes["baseline"]

@@ -33,8 +33,9 @@ PINGS, SMALL, LARGE = 5, 1 << 12, 1 << 20
 """Times that nothing is sent to tell a delay; bytes of the first and the last load that is to tell a rate."""
 LONG, PLAIN = 3.0, 0.01
 """A load tells a rate where it takes so many times what nothing does, and so many seconds more."""
-BETTER = 0.9
-"""Where the next one takes no less than this share of it, the way has opened."""
+OPENINGS, PUSH, PUSHED, BETTER = 10, 0.4, 1 << 22, 0.95
+"""How often a way is given seconds' worth of bytes, so many at most, to open; where the next load takes no less than this share
+of what the last did, it has."""
 FIRST, PIECE, SOON = 1 << 16, 1 << 20, 0.5
 """Bytes shipped at a time, which are lost of a file when a link breaks: the first, and the most; ever more while one takes
 no longer than so many seconds."""
@@ -92,20 +93,19 @@ class Remote(Link):
         """
         other._caller.call("welcome", {"public": self.public})
         nothing = min(self._reached(other, 0) for _ in range(PINGS))
-        size, took = SMALL, 0.0
-        while (took := self._reached(other, size)) < LONG * nothing + PLAIN and size < LARGE:
-            size *= 4
-        took = self._opened_up(other, size, took)
-        return Route(bandwidth=size / max(took - nothing, 1e-6), delay=nothing / 2)
-
-    def _opened_up(self, other: Remote, size: int, took: float) -> float:
-        """What a load takes once the way has opened: a connection sends little at first, and more with every word that
-        something came (RFC 5681, slow start), as those of parts do that serve."""
-        for _ in range(PINGS):
-            before, took = took, min(took, self._reached(other, size))
-            if took > BETTER * before and took >= PLAIN:
+        size, took = SMALL, self._reached(other, SMALL)
+        for _ in range(OPENINGS):
+            while took < LONG * nothing + PLAIN and size < LARGE:
+                size *= 4
+                took = self._reached(other, size)
+            before, rate = took, size / max(took - nothing, 1e-6)
+            # A connection sends little at first, and more with every word that something came (RFC 5681, slow start); those
+            # of parts that serve have sent much.
+            self._reached(other, round(min(max(size, PUSH * rate), PUSHED)))
+            took = min(took, self._reached(other, size))
+            if took > BETTER * before:
                 break
-        return took
+        return Route(bandwidth=size / max(took - nothing, 1e-6), delay=nothing / 2)
 
     def _reached(self, other: Remote, size: int) -> float:
         """Seconds until so many bytes have come there, and word of it back."""
