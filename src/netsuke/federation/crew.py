@@ -20,9 +20,9 @@ from netsuke.federation.keys import Keys, admit
 
 LOOPBACK = "127.0.0.1"
 LINK = "link"
-AGAIN, PAUSE = 5, 7.0
+AGAIN, PAUSE = 12, 7.0
 """How often one that ended is started again, and seconds between: a SuperNode's key is not let in while the SuperLink takes the
-one that was killed to be there (``flower.BEAT``)."""
+one that was killed to be there, a minute."""
 BEGUN, ENDED = 60.0, 5.0
 """Seconds in which a server must answer, and in which a process that was told so must end."""
 

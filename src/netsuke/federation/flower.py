@@ -18,8 +18,6 @@ SILENT = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
 }
 """Environment variables without which Flower calls home."""
-BEAT = 10
-"""Seconds between two signs of life of a client. One that was killed is let in again after two of them."""
 WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
 
@@ -42,13 +40,11 @@ def _link() -> None:
 
 def _node() -> None:
     """It sleeps three seconds between two looks for work of its server, half a second for a reply."""
-    from flwr.supernode import fleet_http_connection as beats
     from flwr.supernode import main as served
     from flwr.supernode import start_client_internal as loop
     from flwr.supernode.cli import flower_supernode
 
     _guard(served)
-    vars(beats)["HEARTBEAT_DEFAULT_INTERVAL"] = BEAT
     quick = {**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, WAIT))}
     vars(loop)["time"] = SimpleNamespace(**quick)
     flower_supernode()
