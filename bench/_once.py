@@ -113,10 +113,10 @@ def _arrays(rivals: Sequence[Rival]) -> dict[str, np.ndarray]:
 
 
 def _said(share: float, r: Rival) -> str:
-    apart = gap(r.theirs, r.ours)
+    lost = gap(r.theirs, r.ours)
     return (
         f"{100 * share:.0f} % of the time: {100 * r.ours.mean():.2f} against {100 * r.theirs.mean():.2f} % "
-        f"({r.better:+.2f} pt, 95 % {apart['low']:+.2f} … {apart['high']:+.2f}), scaled to {r.scale:.2f} and trained {r.epochs:.0f} epochs in the mean"
+        f"({r.better:+.2f} pt, 95 % {-lost['high']:+.2f} … {-lost['low']:+.2f}), scaled to {r.scale:.2f} and trained {r.epochs:.0f} epochs in the mean"
     )
 
 

@@ -19,7 +19,7 @@ from netsuke.passes.prune.mend import channels_left, mended
 from netsuke.passes.prune.prices import Cost, Prices
 from netsuke.passes.prune.protection import unprotected
 from netsuke.passes.prune.retraining import RetrainedPass
-from netsuke.passes.prune.space import Shares, Space, movable
+from netsuke.passes.prune.space import Bounds, Shares, Space, movable
 from netsuke.passes.prune.stages import Stage, Watch, ramp, shared_out
 from netsuke.passes.prune.wording import changes, protected, reasons, summary
 
@@ -48,6 +48,7 @@ class Channels(RetrainedPass):
     """
 
     name: ClassVar[str] = "prune.channels"
+    beyond: ClassVar[str] = "would empty a layer"
     ratio: Annotated[float, Range(0.05, 0.95)] = 0.3
     cost: Cost = "seconds"
     parameters: Annotated[float, Range(0, 0.95)] = 0.0
@@ -80,7 +81,7 @@ class Channels(RetrainedPass):
         for least, (share, field, what) in zip(space.shares(space.lowest()), asked, strict=True):
             if least > 1 - share:
                 most = f"at most {100 * (1 - least):.0f} % of the {what} can leave"
-                return f"{field} = {share:g} would empty a layer: {most}"
+                return f"{field} = {share:g} {self.beyond}: {most}"
         return None
 
     def apply(self, model: Model, goal: Goal) -> Model:
@@ -170,10 +171,17 @@ class Channels(RetrainedPass):
         prices = tuple(
             Prices(model, found.groups, goal.device, cost, goal.kernels) for cost in costs
         )
-        free = unprotected(found, self.protect, f"{self.name}.protect")
+        free = unprotected(found, self._protected(model), f"{self.name}.protect")
         if not self.branches or self.scope == "local":
             free = tuple(p for p in free if isinstance(p, Group))
-        return movable(found, free, prices)
+        return movable(found, free, prices, self._bounds(model))
+
+    def _bounds(self, model: Model) -> Bounds:
+        """As far as no layer is left empty."""
+        return Bounds()
+
+    def _protected(self, model: Model) -> tuple[str, ...]:
+        return self.protect
 
 
 def _noted(stage: Stage, word: str) -> Stage:

@@ -80,7 +80,9 @@ class Evolution:
         return step(plan, part) or plan
 
     def _fits(self, plan: Plan, wanted: Shares) -> bool:
-        return all(s <= w for s, w in zip(self._space.shares(plan), wanted, strict=True))
+        return self._space.within(plan) and all(
+            s <= w for s, w in zip(self._space.shares(plan), wanted, strict=True)
+        )
 
 
 def _as_in(plan: Plan, other: Plan, part: Part) -> Plan:

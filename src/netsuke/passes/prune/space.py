@@ -1,5 +1,6 @@
 """Where pruning can go from where it stands: plans, their price, and the steps below each."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -32,15 +33,33 @@ Part = Group | Branch
 Shares = tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What stays at the least. width: the share of a group's units. depth: the share of the branches that may leave."""
+
+    width: float = 0.0
+    depth: float = 0.0
+
+    def leaving(self, branches: int) -> int:
+        """How many of so many may leave at once."""
+        return branches - math.ceil(self.depth * branches)
+
+
 class Space:
     """All plans for a network.
 
     free: the groups that may get narrower, the branches that may leave. prices: what is to get less;
-    shares of them are what is left, in the same order.
+    shares of them are what is left, in the same order. bounds: beyond which no plan goes.
     """
 
-    def __init__(self, parts: Parts, free: tuple[Part, ...], prices: tuple[Prices, ...]) -> None:
-        self.parts, self.free, self._prices = parts, free, prices
+    def __init__(
+        self,
+        parts: Parts,
+        free: tuple[Part, ...],
+        prices: tuple[Prices, ...],
+        bounds: Bounds = Bounds(),
+    ) -> None:
+        self.parts, self.free, self.bounds, self._prices = parts, free, bounds, prices
         self.ladders = Ladders(parts.groups, prices[0].device.kernel_width)
         self.whole = Plan(tuple(g.units for g in parts.groups))
         self._orders = [np.arange(g.units) for g in parts.groups]
@@ -65,7 +84,8 @@ class Space:
     def below(self, plan: Plan, part: Part) -> Plan | None:
         """The next plan with less of this part; None where there is none, or it gains nothing."""
         now = self._price(plan)
-        return next((p for p in self._lower(plan, part) if _less(self._price(p), now)), None)
+        lower = (p for p in self._lower(plan, part) if self.within(p))
+        return next((p for p in lower if _less(self._price(p), now)), None)
 
     def above(self, plan: Plan, part: Part) -> Plan | None:
         """The next plan with more of this part; None where all of it is there."""
@@ -73,6 +93,14 @@ class Space:
             return replace(plan, leaving=plan.leaving - {part}) if part in plan.leaving else None
         width = next(self.ladders.above(plan.widths, part.id), None)
         return None if width is None else plan.with_width(part.id, width)
+
+    def within(self, plan: Plan) -> bool:
+        """Whether it leaves what has to stay."""
+        free = sum(isinstance(part, Branch) for part in self.free)
+        pairs = zip(self.parts.groups, plan.widths, strict=True)
+        return len(plan.leaving) <= self.bounds.leaving(free) and all(
+            width >= self.bounds.width * group.units for group, width in pairs
+        )
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
@@ -99,10 +127,13 @@ class Space:
                 yield lower
 
 
-def movable(parts: Parts, asked: Iterable[Part], prices: tuple[Prices, ...]) -> Space:
+def movable(
+    parts: Parts, asked: Iterable[Part], prices: tuple[Prices, ...], bounds: Bounds = Bounds()
+) -> Space:
     """The space in which those parts are free that gain something when there is less of them."""
-    every = Space(parts, tuple(asked), prices)
-    return Space(parts, tuple(p for p in every.free if every.below(every.whole, p)), prices)
+    every = Space(parts, tuple(asked), prices, bounds)
+    free = tuple(p for p in every.free if every.below(every.whole, p))
+    return Space(parts, free, prices, bounds)
 
 
 def _less(after: tuple[float, ...], before: tuple[float, ...]) -> bool:

@@ -1,6 +1,5 @@
 """Which parts of a network a step of its training asks for."""
 
-import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -23,15 +22,12 @@ class Sampler:
     """The sandwich rule (Yu and Huang, 2019, "Universally slimmable networks"): the whole, the smallest, and
     some between, in every step.
 
-    least: the smallest share of a group's units. depth: of the branches that may leave, the smallest share that stays.
-    opening: the share of the training in which the smallest goes from the whole down to that (progressive shrinking; Cai
-    et al., 2020). between: how many.
+    space: its bounds are the smallest. opening: the share of the training in which the smallest goes from the whole down to
+    that (progressive shrinking; Cai et al., 2020). between: how many.
     """
 
     network: GraphModule
     space: Space
-    least: float
-    depth: float
     opening: float
     between: int
     seed: int
@@ -62,7 +58,8 @@ class Sampler:
         plan = self.space.whole
         for group in self._groups():
             plan = plan.with_width(group.id, self._widths(plan, group, share)[0])
-        return replace(plan, leaving=self._every() if share <= self.least else plan.leaving)
+        lowest = share <= self.space.bounds.width
+        return replace(plan, leaving=self._every() if lowest else plan.leaving)
 
     def _random(self) -> Plan:
         plan = self.space.whole
@@ -85,8 +82,7 @@ class Sampler:
     @property
     def _most(self) -> int:
         """How many branches may leave at once."""
-        count = len(self._branches())
-        return count - math.ceil(self.depth * count)
+        return self.space.bounds.leaving(len(self._branches()))
 
     @property
     def _opened(self) -> float:
@@ -94,7 +90,7 @@ class Sampler:
 
     @property
     def _share(self) -> float:
-        return 1 - (1 - self.least) * self._opened
+        return 1 - (1 - self.space.bounds.width) * self._opened
 
     def _widths(self, plan: Plan, group: Group, share: float) -> list[int]:
         """From the narrowest that is no less than this share, to the whole."""

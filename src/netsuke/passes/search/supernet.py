@@ -16,7 +16,7 @@ from netsuke.nets.training.train import Trained, Way, retrain
 from netsuke.passes.prune.criteria import criterion
 from netsuke.passes.prune.prices import Prices
 from netsuke.passes.prune.protection import unprotected
-from netsuke.passes.prune.space import Space, movable
+from netsuke.passes.prune.space import Bounds, Space, movable
 from netsuke.passes.search.sampler import Sampler
 from netsuke.passes.training import TrainingPass
 
@@ -100,9 +100,7 @@ class Supernet(TrainingPass):
     def _trained(
         self, network: GraphModule, teacher: GraphModule, space: Space, goal: Goal
     ) -> Trained:
-        sampler = Sampler(
-            network, space, self.least, self.depth, self.opening, self.between, goal.seed
-        )
+        sampler = Sampler(network, space, self.opening, self.between, goal.seed)
         way = Way(
             before=sampler.before,
             views=(sampler.view(None), sampler.view(sampler.smallest(self.least))),
@@ -120,4 +118,5 @@ class Supernet(TrainingPass):
         free = unprotected(found, self.protect, f"{self.name}.protect")
         if self.depth == 1:
             free = tuple(part for part in free if isinstance(part, Group))
-        return movable(found, free, (Prices(model, found.groups, goal.device, "macs"),))
+        prices = (Prices(model, found.groups, goal.device, "macs"),)
+        return movable(found, free, prices, Bounds(self.least, self.depth))
