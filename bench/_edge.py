@@ -59,7 +59,7 @@ class Net:
 def split(bench: Bench) -> Figure:
     """UltraFace and a ResNet-18-shaped network between the two; the time alone of the latter with a bottleneck behind its first
     layers, beside it as it came; what a learned bottleneck costs, on ResNet-20."""
-    learned, facts, note = bottleneck(bench)
+    learned, facts, said_of_it = bottleneck(bench)
     found: dict[str, list[dict[str, Any]]] = {}
     for name, net in _nets(bench).items():
         with _between(bench) as (link, edge, cloud):
@@ -74,7 +74,7 @@ def split(bench: Bench) -> Figure:
     ]
     saved = max(row["saved"]["raw"] for _, row in rows)
     most = Claim("most saved against all here and all there (raw)", saved, "", "≥", SAVED)
-    notes = (*(f"{said}: {row['told']}" for said, row in rows), note)
+    notes = (*(f"{said}: {row['told']}" for said, row in rows), *said_of_it)
     return Figure(
         "edge and cloud",
         (*near, most, *learned),

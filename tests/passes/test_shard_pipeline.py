@@ -15,6 +15,7 @@ from netsuke.core.recipe import Recipe, make_pass
 from netsuke.core.task import Task, ready
 from netsuke.devices import device
 from netsuke.flow import Options
+from netsuke.nets import onnx_out
 from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 
@@ -89,6 +90,39 @@ def test_fewer_channels_cross_and_all_of_them_lose_nothing(
     assert "of the variance" in quarter.lineage[-1].notes[0]
 
 
+@pytest.mark.parametrize("writer", ["tables", "torch"])
+def test_two_values_cross_in_a_byte(
+    model: Model, goal: Goal, tmp_path: Path, writer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if writer == "torch":
+        monkeypatch.setattr(onnx_out, "translate", onnx_out.translate_all)
+    made = make_pass("shard.pipeline", {"crossing": "int4", "epochs": 0}).apply(model, goal)
+    bytewise = make_pass("shard.pipeline", {}).apply(model, goal)
+    packed, whole = smallest(made, tmp_path / "a"), smallest(bytewise, tmp_path / "b")
+    assert packed == (whole[0] / 2, True)
+    with torch.inference_mode():
+        here = made.network.eval()(torch.from_numpy(X)).numpy()
+        before = model.network.eval()(torch.from_numpy(X)).numpy()
+    there = RUNTIME.open(RUNTIME.adopt(tmp_path / "a" / "m.onnx")).run((X,))[0]
+    assert np.allclose(here, there, rtol=1e-3, atol=1e-3 * before.std())
+    assert 0 < abs(here - before).max() < before.std()
+
+
+def test_four_bits_are_trained_with(model: Model) -> None:
+    """What crosses in four bits loses less after training through the quantizer than before."""
+    x = np.concatenate([X, X + 0.1])
+    labels = model.network.eval()(torch.from_numpy(x)).argmax(1).numpy()
+    goal = Goal(data=ready(Task(train=(x, labels), calibrate=x, validate=(x, labels))), device=device("pi4"))  # fmt: skip
+    apart = {}
+    for epochs in (0, 8):
+        settings = {"crossing": "int4", "narrow": 0.5, "epochs": epochs, "lr": 0.005, "batch": 8}
+        made = make_pass("shard.pipeline", settings).apply(model, goal)
+        with torch.inference_mode():
+            both = [m.network.eval()(torch.from_numpy(x)) for m in (model, made)]
+        apart[epochs] = float((both[0] - both[1]).pow(2).mean())
+    assert apart[8] < apart[0]
+
+
 def test_where_it_cannot_help_it_says_so(model: Model, goal: Goal) -> None:
     integers = make_pass("quantize.static", {}).apply(model, goal)
     wanted = make_pass("shard.pipeline", {})
@@ -117,6 +151,9 @@ def test_a_remedy_sends_more(model: Model) -> None:
     wanted = make_pass("shard.pipeline", {"narrow": 0.25})
     assert [p.settings()["narrow"] for p in wanted.remedies()] == [0.5, 0.25]
     assert wanted.remedies()[-1].settings()["crossing"] == "float"
+    packed = make_pass("shard.pipeline", {"crossing": "int4"})
+    assert [p.settings()["crossing"] for p in packed.remedies()] == ["int8"]
+    assert make_pass("shard.pipeline", {}).remedies() == ()
 
 
 def test_a_fit_keeps_it_though_it_is_no_smaller_and_no_faster(model: Model, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What crosses a cut, made smaller: fewer channels, and integers in place of floats."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,27 @@ from netsuke.nets.graph import clone, place, rebuilt
 from netsuke.nets.quantizers import activations
 
 aten = torch.ops.aten
-INTEGERS = Uniform()
-"""Eight bits, one scale a tensor."""
+PACKED = 4
+"""Bits, of which two values make a byte."""
+
+
+@torch.library.custom_op("netsuke::in_pairs", mutates_args=())
+def in_pairs(x: Tensor, axis: int) -> Tensor:
+    """x, the worth of integers of four bits, of which those half the axis apart are in one byte where the network is cut."""
+    return x.clone()
+
+
+@in_pairs.register_fake
+def _(x: Tensor, axis: int) -> Tensor:
+    return torch.empty_like(x)
+
+
+def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    return grad, None
+
+
+in_pairs.register_autograd(_gradient)
+IN_PAIRS = torch.ops.netsuke.in_pairs.default
 
 
 def narrowed(
@@ -38,11 +58,19 @@ def narrowed(
     return rebuilt(network), there.name, held
 
 
-def coded(network: GraphModule, name: str) -> None:
-    """Put a quantizer behind a node, in place, its encoding unset: all that read the node read its integers' worth."""
+def coded(network: GraphModule, name: str, bits: int, axis: int) -> None:
+    """Put a quantizer behind a node, in place, its encoding unset: all that read the node read its integers' worth.
+
+    bits: 8, or 4, of which two cross in a byte. axis: of the channels, of which there are evenly many where they cross so.
+    """
     node = next(n for n in network.graph.nodes if n.name == name)
-    quantizer = activations.insert(network, node, f"{name}_crossing", INTEGERS)
+    quantizer = activations.insert(network, node, f"{name}_crossing", Uniform(bits=bits))
     node.replace_all_uses_with(quantizer, delete_user_cb=lambda user: user is not quantizer)
+    if bits == PACKED:
+        with network.graph.inserting_after(quantizer):
+            pairs = network.graph.call_function(IN_PAIRS, (quantizer, axis))
+        pairs.meta = dict(quantizer.meta)
+        quantizer.replace_all_uses_with(pairs, delete_user_cb=lambda user: user is not pairs)
     rebuilt(network)
 
 

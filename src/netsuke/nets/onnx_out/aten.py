@@ -50,6 +50,16 @@ def _dequantize(b: Builder, o: Operation) -> ir.Value:
     return b("DequantizeLinear", *inputs, **attributes)
 
 
+def _in_pairs(b: Builder, o: Operation) -> ir.Value:
+    """The integers behind x, two in a byte and two again: where the network is cut, the byte is the least that crosses."""
+    codes, *encoding = o["x"].producer().inputs
+    axis, four, low = o["axis"], *(b.constant(np.array(n, np.uint8)) for n in (4, 15))
+    first, second = b.several("Split", 2, codes, axis=axis, num_outputs=2)
+    byte = b("BitwiseOr", first, b("BitShift", second, four, direction="LEFT"))
+    halves = b("BitwiseAnd", byte, low), b("BitShift", byte, four, direction="RIGHT")
+    return b("DequantizeLinear", b("Concat", *halves, axis=axis), *encoding)
+
+
 def _quantize_dynamic(b: Builder, o: Operation) -> ir.Value:
     return b("DequantizeLinear", *b.several("DynamicQuantizeLinear", 3, o["x"]))
 
@@ -88,6 +98,7 @@ TABLE: dict[str, Callable[[Builder, Operation], Any]] = {
     **recurrent.TABLE,
     "netsuke.quantize": _quantize,
     "netsuke.quantize_dynamic": _quantize_dynamic,
+    "netsuke.in_pairs": _in_pairs,
     "netsuke.dequantize": _dequantize,
     "netsuke.pick": _pick,
     "netsuke.widen": _widen,

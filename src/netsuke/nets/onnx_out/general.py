@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from netsuke.core.errors import NetsukeError
+from netsuke.nets.crossing import IN_PAIRS
 from netsuke.nets.onnx_out.aten import BATCH, IR_VERSION, OPSET, TYPES
 from netsuke.nets.onnx_out.lower import DEQUANTIZE, PICK, ROUND_SMALL, WIDEN
 from netsuke.nets.quantizers.activations import HALVE
@@ -66,6 +68,15 @@ def _dequantize(codes: Any, scale: Any, zero_point: Any, axis: int, group: int) 
     if group:
         return onnx.DequantizeLinear(codes, scale, zero_point, axis=1, block_size=group)
     return onnx.DequantizeLinear(codes, scale, zero_point, axis=max(axis, 0))
+
+
+def _in_pairs(x: Any, axis: int) -> Any:
+    codes, scale, zero_point = x.producer().inputs
+    four, low = (onnx.Constant(value=ir.tensor(np.array(n, np.uint8))) for n in (4, 15))
+    first, second = onnx.Split(codes, axis=axis, num_outputs=2)
+    byte = onnx.BitwiseOr(first, onnx.BitShift(second, four, direction="LEFT"))
+    halves = onnx.BitwiseAnd(byte, low), onnx.BitShift(byte, four, direction="RIGHT")
+    return onnx.DequantizeLinear(onnx.Concat(*halves, axis=axis), scale, zero_point)
 
 
 def _quantize_dynamic(x: Any) -> Any:
@@ -120,6 +131,7 @@ def _name_ports(model: ir.Model) -> None:
 TABLE: dict[Any, Any] = {
     QUANTIZE: _quantize,
     DYNAMIC: _quantize_dynamic,
+    IN_PAIRS: _in_pairs,
     DEQUANTIZE: _dequantize,
     PICK: _pick,
     WIDEN: _widen,
