@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from bench._agents import environment, own_folders
 from bench._bottleneck import bottleneck
 from bench._harness import Bench, Claim, Figure
+from bench._sent import Sent, sent
 from bench._shaped import Link, shaped, within
 from netsuke.core.observer import Observer
 from netsuke.core.partition import Plan, Row, Share, best, costs
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 SLOWER = 8
 RATES, DELAY = (1e6, 1e7, 1e8), 0.02
 NEAR, SAVED = 0.05, 0.40
-ROUNDS = 9
+ROUNDS, PATIENCE = 9, 60
 TRIED = 6
 """Cuts besides the planner's own that are served and timed: those it thinks best, and as many between them and the ends."""
 SLOWED = Path(__file__).parent / "slowed"
@@ -49,11 +50,11 @@ CAME_AS = {NARROW: "ResNet-18 shape"}
 
 @dataclass(frozen=True)
 class Net:
-    """artifact: in floats. sample: one input. picture: of the same size, 8 bits a value."""
+    """artifact: in floats. sample: one input. sent: what may be sent in place of its floats."""
 
     artifact: Artifact
     sample: Array
-    picture: Array
+    sent: Mapping[str, Sent]
 
 
 def split(bench: Bench) -> Figure:
@@ -109,7 +110,10 @@ def _nets(bench: Bench) -> dict[str, Net]:
         "ResNet-18 shape": exported(bench, captured, "resnet18"),
         NARROW: exported(bench, _narrow(captured, samples["ResNet-18 shape"]), "narrow18"),
     }  # fmt: skip
-    return {name: Net(artifacts[name], samples[name], pictures[name]) for name in artifacts}
+    return {
+        name: Net(one, samples[name], sent(bench, one, samples[name], pictures[name]))
+        for name, one in artifacts.items()
+    }
 
 
 def _narrow(model: Model, sample: Array) -> Model:
@@ -183,10 +187,11 @@ def _timed(
     at: tuple[Link, float],
     served: tuple[Network, Row, Mapping[str, Plan], Sequence[Remote]],
 ) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """(seconds of requests by each plan, in turns; what sending the picture instead takes), at a rate of the link."""
+    """(seconds of requests by each plan, in turns; of those that send a picture's bytes), at a rate of the link."""
     (link, rate), (network, row, plans, links) = at, served
+    cloud = links[-1]
     by_name = {one.name: one for one in links}
-    taken: dict[str, list[float]] = {name: [] for name in plans}
+    taken: dict[str, list[float]] = {name: [] for name in (*plans, *net.sent)}
     with ExitStack() as stack:
         called = {}
         for name, plan in plans.items():
@@ -194,51 +199,26 @@ def _timed(
             found = Placement(network, row, plan, how, by_name).served(Observer())
             found.write()
             called[name] = stack.enter_context(Served(found))
+        calls = {name: partial(one.run, (net.sample,), PATIENCE) for name, one in called.items()}
+        calls |= {
+            n: partial(cloud.open(one.artifact).run, (one.data,)) for n, one in net.sent.items()
+        }
         link.set(rate, DELAY)
         for turn in range(bench.count(ROUNDS, 2) + 1):
-            for name, one in called.items():
+            for name, call in calls.items():
                 start = time.perf_counter()
-                one.run((net.sample,), 60)
+                call()
                 if turn:
                     taken[name].append(time.perf_counter() - start)
-        ways = _pictures(net, links, taken)
         link.set(1e10, 0.0)
     for one in links:
         for part in one.parts():
-            one.stop(part)
-    return taken, ways
-
-
-def _pictures(
-    net: Net, links: Sequence[Remote], taken: Mapping[str, list[float]]
-) -> dict[str, float]:
-    """Seconds of all on the cloud where the picture itself is sent, raw or as a JPEG that is decoded there: what these
-    bytes take on the way, decoding, and computing there."""
-    from PIL import Image
-
-    edge, cloud = links
-    cloud._caller.call("welcome", {"public": edge.public})
-    coded = io.BytesIO()
-    Image.fromarray(net.picture).save(coded, "JPEG", quality=90)
-    start = time.perf_counter()
-    with Image.open(coded) as photo:
-        np.asarray(photo)
-    decoding = time.perf_counter() - start
-    sizes = {
-        "floats": net.sample.nbytes,
-        "raw": net.picture.nbytes,
-        "JPEG": coded.getbuffer().nbytes,
-    }
+            if not part.startswith("call-"):
+                one.stop(part)
     ways = {
-        name: float(np.median([edge._reached(cloud, size) for _ in range(3)]))
-        for name, size in sizes.items()
+        name: float(np.median(taken.pop(name))) + one.decoding for name, one in net.sent.items()
     }
-    computing = float(np.median(taken["cloud"])) - ways["floats"]
-    return {
-        "raw": ways["raw"] + computing,
-        "JPEG": ways["JPEG"] + decoding + computing,
-        "bytes of the JPEG": sizes["JPEG"],
-    }
+    return taken, ways
 
 
 def _told(

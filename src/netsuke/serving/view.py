@@ -24,6 +24,8 @@ FEW = 4
 """Calls between two looks that tell nothing of how fast a device is."""
 AGAIN = 30.0
 """Seconds until a device without a part is looked at anew."""
+APART = 20.0
+"""To look at a way loads it: the next look comes when so many times as long has passed."""
 LAST = Route(bandwidth=float("inf"))
 """What lies behind the last device."""
 NONE = Route(bandwidth=1.0, delay=60.0)
@@ -82,6 +84,7 @@ class View:
         self._row, self._routes = row, routes
         self._devices = {link.name: _Device(link) for link in links}
         self._loads: dict[str, _Load] = {}
+        self._ways: dict[tuple[str, str], tuple[Route, float]] = {}
 
     def look(self, serving: Serving, plan: Plan) -> Seen:
         """What there is now. serving, plan: where the parts are."""
@@ -165,12 +168,19 @@ class View:
             told = self._routes[first:second]
             return Route(bandwidth=min(r.bandwidth for r in told), delay=sum(r.delay for r in told))
         here, there = (self._devices[self._row.seats[n].name].link for n in (first, second))
+        start = time.monotonic()
+        known, until = self._ways.get((here.name, there.name), (NONE, start))
+        if start < until:
+            return known
         try:
             found = here.route(there)
         except NetsukeError:
             return NONE
         # What the network itself sends took its share of the link.
-        return replace(found, bandwidth=found.bandwidth + rates.get(here.name, 0.0))
+        found = replace(found, bandwidth=found.bandwidth + rates.get(here.name, 0.0))
+        now = time.monotonic()
+        self._ways[here.name, there.name] = found, now + APART * (now - start)
+        return found
 
 
 class _Load:
