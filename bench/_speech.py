@@ -24,11 +24,13 @@ SILENT, WARP = -1.0, 0.2
 
 @dataclass(frozen=True)
 class Speech:
-    """x: float32, (recordings, 1, frames, bands), log-mel. y: int64 digits. speaker: who it is."""
+    """x: float32, (recordings, 1, frames, bands), log-mel. y: int64 digits. speaker: who it is. index: which of the
+    speaker's fifty recordings of the digit."""
 
     x: np.ndarray
     y: np.ndarray
     speaker: np.ndarray
+    index: np.ndarray
 
     def of(self, *speakers: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.isin(self.speaker, speakers)
@@ -38,12 +40,13 @@ class Speech:
 def speech(bench: Bench) -> Speech:
     """All 3,000 recordings; every tenth of them in a rehearsal."""
     with np.load(bench.file(FILE)) as stored:
-        audio, offsets, y, who = (stored[key] for key in ("audio", "offsets", "y", "speaker"))
+        keys = ("audio", "offsets", "y", "speaker", "index")
+        audio, offsets, y, who, index = (stored[key] for key in keys)
     rows = range(0, len(y), 10 if bench.quick else 1)
     bank = _mel(BANDS)
     x = np.stack([_spectrum(audio[offsets[i] : offsets[i + 1]], bank) for i in rows])
     kept = np.asarray(rows)
-    return Speech(x[:, None], y[kept].astype(np.int64), who[kept].astype(np.int64))
+    return Speech(x[:, None], *(each[kept].astype(np.int64) for each in (y, who, index)))
 
 
 def fold(spoken: Speech, number: int) -> Task:
