@@ -9,19 +9,21 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench._convnet import ConvNet
 from bench._data import CALIBRATE, VALIDATE, augment, load_test, load_train
 from bench._harness import Bench
-from bench._resnet import STAGES, resnet
 from netsuke import Task
 
 BENCH = Bench(data=Path(os.environ["NETSUKE_DATA"]), quick=bool(os.environ.get("REHEARSE")))
-DEPTH = 8
-ROWS, CHOICE = slice(VALIDATE.stop, VALIDATE.stop + 10_000), slice(VALIDATE.start, VALIDATE.start + 1000)
+ROWS, CHOICE = (
+    slice(VALIDATE.stop, VALIDATE.stop + 10_000),
+    slice(VALIDATE.start, VALIDATE.start + 1000),
+)
 
 
 def model() -> nn.Module:
     torch.manual_seed(int(os.environ.get("SEED", "0")))
-    return resnet(DEPTH, STAGES)
+    return ConvNet(3, (32, 32))
 
 
 def task() -> Task:

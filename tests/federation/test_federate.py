@@ -26,6 +26,8 @@ def model():
     return workload_tiny.Tiny()
 """
 BEGUN = 120.0
+MESSAGE = 60_000
+"""Bytes that a client's update may have around it, looks for work among them."""
 
 
 def command(folder: Path, *more: str) -> list[str]:
@@ -114,6 +116,8 @@ def test_bytes_are_those_of_int8(resumed):
     each = weights + 4 * -(-weights // 512) + 4 * rest
     for one in record(folder)["rounds"]:
         assert one["up"] == len(one["heard"]) * each
+        assert one["up"] < one["wire"][0] < one["up"] + len(one["heard"]) * MESSAGE
+        assert one["down"] < one["wire"][1]
         assert one["late"] == []
         assert one["rejected"] == {}
 

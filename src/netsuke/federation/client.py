@@ -17,7 +17,7 @@ from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.federation.adaptive import worth
 from netsuke.federation.job import Asked, Job, asked, compressor
-from netsuke.federation.letter import arrays_in, described, letter, text_in
+from netsuke.federation.letter import described, letter, state_in, text_in
 from netsuke.federation.partition import partition, share
 from netsuke.federation.update import changed
 from netsuke.intake import take_goal, take_model
@@ -65,8 +65,9 @@ class Client:
     def train(self, message: Message, context: Context) -> Message:
         """A round's training of the network that came; what it changed."""
         start = time.monotonic()
-        task, before = asked(text_in(message, "asked")), arrays_in(message)
+        task = asked(text_in(message, "asked"))
         network = self._shaped(json.dumps(task.shape))
+        before = state_in(message, network.state_dict())
         network.load_state_dict(before, strict=False)
         made = stint(network, (), self._goal.data, _plan(task))
         by = compressor(task.by)
@@ -85,7 +86,7 @@ class Client:
     def worth(self, message: Message, context: Context) -> Message:
         """What the units of the network that came are worth on this client's samples."""
         network = clone(self._model.network)
-        network.load_state_dict(arrays_in(message), strict=False)
+        network.load_state_dict(state_in(message, network.state_dict()), strict=False)
         found = worth(replace(self._model, network=network), self._goal)
         arrays = {str(number): torch.from_numpy(each).float() for number, each in enumerate(found)}
         return Message(letter(arrays), reply_to=message)

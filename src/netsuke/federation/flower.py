@@ -20,6 +20,8 @@ SILENT = {
 """Environment variables without which Flower calls home."""
 WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
+MORE = 0.25
+"""Of the time that a client waited for work so far, what it waits until it looks again."""
 
 
 def main() -> None:
@@ -39,15 +41,30 @@ def _link() -> None:
 
 
 def _node() -> None:
-    """It sleeps three seconds between two looks for work of its server, half a second for a reply."""
     from flwr.supernode import main as served
     from flwr.supernode import start_client_internal as loop
     from flwr.supernode.cli import flower_supernode
 
     _guard(served)
-    quick = {**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, WAIT))}
-    vars(loop)["time"] = SimpleNamespace(**quick)
+    vars(loop)["time"] = SimpleNamespace(**{**vars(time), "sleep": Waiting().sleep})
     flower_supernode()
+
+
+class Waiting:
+    """How long a SuperNode sleeps: Flower's sleeps half a second until a reply is there, three between two looks for work at
+    its server. The first costs nothing; each look takes bytes of the way, so that they come ever less often."""
+
+    def __init__(self) -> None:
+        self._idle = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        if seconds < 1.0:
+            self._idle = 0.0
+            time.sleep(min(seconds, WAIT))
+            return
+        pause = min(seconds, max(WAIT, MORE * self._idle))
+        self._idle += pause
+        time.sleep(pause)
 
 
 def _guard(served: Any) -> None:

@@ -2,18 +2,17 @@
 
 import hmac
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+from netsuke.federation.traffic import PATH, Receive, Scope, Send, Traffic
 
 HEADER = "netsuke-secret"
 SECRET = "NETSUKE_FEDERATION_SECRET"
 """The environment variable that names the secret's file to a process."""
 SIGNED = "/v1/fleet/"
 """What clients ask of a server; Flower has them sign it with their key."""
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -24,10 +23,19 @@ class Guard:
     """
 
     def __init__(self, inner: App, secret: bytes) -> None:
-        self._inner, self._secret = inner, secret
+        self._inner, self._secret, self._traffic = inner, secret, Traffic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._may(scope):
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        if self._may(scope):
+            path = str(scope["path"])
+            if path == PATH:
+                await self._traffic.answer(send)
+                return
+            if path.startswith(SIGNED):
+                receive, send = self._traffic.counting(scope, receive, send)
             await self._inner(scope, receive, send)
             return
         head = [(b"content-type", b"text/plain")]

@@ -27,7 +27,8 @@ from flwr.superlink.grid.http_grid import HttpGrid
 
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.flower import WAIT
-from netsuke.federation.guard import Showing, secret
+from netsuke.federation.guard import HEADER, Showing, secret
+from netsuke.federation.traffic import traffic
 
 APP = """
 [build-system]
@@ -108,6 +109,11 @@ class Hall(HttpGrid):
             for number, message in zip(numbers, every, strict=True)
             if number
         }
+
+    def traffic(self) -> tuple[int, int]:
+        """Bytes (up, down) between clients and server so far."""
+        shown = {HEADER: secret().decode("ascii")}
+        return traffic(self._link.address, self._link.authority, shown)
 
     def heard(self, numbers: Iterable[str]) -> dict[str, Message]:
         """What came back so far, by the number of what was asked."""

@@ -12,6 +12,7 @@ from netsuke.core.errors import NetsukeError
 from netsuke.federation.update import State, learned
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+WHOLE = "whole"
 WORTH = "query.worth"
 """The kind of message that asks what channels are worth."""
 
@@ -38,6 +39,25 @@ def record(arrays: Mapping[str, Tensor]) -> ArrayRecord:
 def tensors(arrays: ArrayRecord) -> dict[str, Tensor]:
     """And again as tensors."""
     return {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
+
+
+def packed(state: State) -> ArrayRecord:
+    """A network's state as one array: Flower asks for each array of a message on its own, with more bytes around it than
+    most of them have."""
+    known = learned(state)
+    parts = [known[name].detach().float().flatten() for name in sorted(known)]
+    return record({WHOLE: torch.cat(parts)})
+
+
+def state_in(message: Message, like: State) -> dict[str, Tensor]:
+    """What ``packed`` made of a state with these names and shapes. Raises NetsukeError where it was of another."""
+    known, flat = learned(like), arrays_in(message).get(WHOLE)
+    names, count = sorted(known), sum(tensor.numel() for tensor in known.values())
+    if flat is None or flat.shape != (count,):
+        size = "nothing" if flat is None else f"{flat.numel():,} values"
+        raise NetsukeError(f"its network is another: {size} came, {count:,} are expected")
+    parts = torch.split(flat, [known[name].numel() for name in names])
+    return {name: part.view(known[name].shape) for name, part in zip(names, parts, strict=True)}
 
 
 def arrays_in(message: Message) -> dict[str, Tensor]:

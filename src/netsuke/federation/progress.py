@@ -145,7 +145,7 @@ def _said(came: Round, score: float, goal: Goal) -> str:
     """A line on a round."""
     parts = [
         f"round {came.number}: {goal.data.metric.name} {score:.4g} on validate, {len(came.heard)} clients, "
-        f"{came.up / 1e3:,.0f} kB up, {came.seconds:.1f} s"
+        f"{came.wire[0] / 1e3:,.0f} kB up, {came.seconds:.1f} s"
     ]
     parts += [f"{name} rejected: {why}" for name, why in came.rejected.items()]
     if came.late:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from flwr.app import ConfigRecord, Message
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
 from torch import Tensor
@@ -16,7 +16,7 @@ from netsuke.federation.adaptive import Worth
 from netsuke.federation.flower import WAIT
 from netsuke.federation.hall import Hall
 from netsuke.federation.job import Asked, compressor
-from netsuke.federation.letter import WORTH, arrays_in, letter, record, tensors
+from netsuke.federation.letter import ARRAYS, WORTH, arrays_in, packed, record, tensors
 from netsuke.federation.members import Member, Members
 from netsuke.federation.update import State
 
@@ -30,8 +30,9 @@ GRACE = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What came of a round. heard: names; rejected: why, by name; late: names of those not waited for. up, down: bytes.
-    seconds: in all; training: of the client that took longest. loss: mean of the clients'."""
+    """What came of a round. heard: names; rejected: why, by name; late: names of those not waited for. up, down: bytes of
+    updates and of networks; wire: of all that crossed since the last round, (up, down). seconds: in all; training: of the
+    client that took longest. loss: mean of the clients'."""
 
     number: int
     heard: tuple[str, ...]
@@ -39,6 +40,7 @@ class Round:
     late: tuple[str, ...]
     up: int
     down: int
+    wire: tuple[int, int]
     seconds: float
     training: float
     loss: float
@@ -56,6 +58,7 @@ class Rounds:
     check: Callable[[], None]
     strategy: Strategy = field(default_factory=FedAvg)
     _late: dict[str, Member] = field(default_factory=dict)
+    _crossed: tuple[int, int] = (0, 0)
 
     def play(self, state: State, asked: Asked) -> tuple[dict[str, Tensor], Round]:
         """One round: the new state, and what came of it. Raises NetsukeError where too few clients answered with
@@ -89,6 +92,7 @@ class Rounds:
         return tensors(arrays), Round(
             number=asked.round, heard=tuple(one.name for one in good), rejected=rejected,
             late=tuple(m.name for m in self._late.values()), up=sum(one.bytes for one in good), down=down,
+            wire=self._wire(),
             seconds=time.monotonic() - start, training=max(one.seconds for one in good),
             loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
         )  # fmt: skip
@@ -97,7 +101,8 @@ class Rounds:
         """What the units of the whole network are worth to each client, and how many samples it has. Raises NetsukeError
         where too few say so."""
         free = self._free()
-        asked = [Message(letter(whole), member.node, WORTH) for member in free]
+        content = RecordDict({ARRAYS: packed(whole)})
+        asked = [Message(content, member.node, WORTH) for member in free]
         waiting = {n: self.members.known[node] for n, node in self.hall.ask(asked).items()}
         found = [
             (tuple(t.double().numpy() for t in arrays_in(reply).values()), member.samples)
@@ -118,6 +123,11 @@ class Rounds:
         ):
             self.check()
             time.sleep(WAIT)
+
+    def _wire(self) -> tuple[int, int]:
+        """Bytes that crossed since this was asked last."""
+        before, self._crossed = self._crossed, self.hall.traffic()
+        return self._crossed[0] - before[0], self._crossed[1] - before[1]
 
     def _free(self) -> list[Member]:
         """Who is there, and not still at an earlier round."""
@@ -147,9 +157,13 @@ class Rounds:
     def _messages(self, state: State, asked: Asked, free: list[Member]) -> list[Message]:
         config = ConfigRecord({"asked": asked.to_json()})
         there = _There([member.node for member in free])
-        return list(
+        made = list(
             self.strategy.configure_train(asked.round, record(state), config, cast(Grid, there))
         )
+        sent = packed(state)
+        for message in made:
+            message.content[ARRAYS] = sent
+        return made
 
     def _replies(self, waiting: dict[str, Member]) -> list[tuple[Member, Message]]:
         """Those of all, or of enough and of who came soon after."""

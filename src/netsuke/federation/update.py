@@ -62,11 +62,12 @@ def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
 
 
 def _large(state: State) -> list[str]:
-    return [name for name, tensor in learned(state).items() if tensor.ndim > 1]
+    """In an order that both ends have."""
+    return sorted(name for name, tensor in learned(state).items() if tensor.ndim > 1)
 
 
 def _small(state: State) -> list[str]:
-    return [name for name, tensor in learned(state).items() if tensor.ndim <= 1]
+    return sorted(name for name, tensor in learned(state).items() if tensor.ndim <= 1)
 
 
 def _flat(state: State, names: list[str]) -> Tensor:

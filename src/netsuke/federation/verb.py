@@ -37,7 +37,7 @@ class Federated:
     def told(self) -> str:
         """In a line: what was won on the test data, and what it took."""
         rounds = self.record["rounds"]
-        up, down = (sum(one[way] for one in rounds) / 1e6 for way in ("up", "down"))
+        up, down = (sum(one["wire"][way] for one in rounds) / 1e6 for way in (0, 1))
         before, after = (
             find(tuple(Evidence(**e) for e in self.run.record[state]["evidence"]), "quality")
             for state in ("baseline", "final")

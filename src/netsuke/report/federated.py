@@ -31,11 +31,12 @@ def page(record: Mapping[str, Any], title: str) -> str:
     Raises NetsukeError where jinja2 or matplotlib is not installed.
     """
     rounds, metric = record["rounds"], record["metric"]
-    ups, downs = (sum(one[way] for one in rounds) for way in ("up", "down"))
+    ups, downs = (sum(one["wire"][way] for one in rounds) for way in (0, 1))
+    updates = sum(one["up"] for one in rounds)
     return environment(autoescape=True).get_template("federated.html").render(
         title=title, metric=metric["name"], settings=record["settings"],
         first=_score(record["first"], metric), last=_score(rounds[-1]["score"], metric),
-        up=show(ups, "B"), down=show(downs, "B"),
+        up=show(ups, "B"), down=show(downs, "B"), updates=show(updates, "B"),
         scores=graph(lambda axes: _draw_scores(axes, record)),
         bytes=graph(lambda axes: _draw_bytes(axes, rounds)),
         rows=[_row(one, metric) for one in rounds],
@@ -46,7 +47,7 @@ def _row(one: Mapping[str, Any], metric: Mapping[str, Any]) -> Row:
     said = [f"{name}: {why}" for name, why in one["rejected"].items()]
     said += [f"{name}: late" for name in one["late"]]
     return Row(
-        number=one["number"], score=_score(one["score"], metric), clients=len(one["heard"]), up=show(one["up"], "B"),
+        number=one["number"], score=_score(one["score"], metric), clients=len(one["heard"]), up=show(one["wire"][0], "B"),
         seconds=show(one["seconds"], "s"), training=show(one["training"], "s"), without="; ".join(said),
     )  # fmt: skip
 
@@ -69,7 +70,7 @@ def _draw_bytes(axes: "Axes", rounds: list[Mapping[str, Any]]) -> None:
     """All that went up so far, over rounds."""
     total, points = 0.0, []
     for one in rounds:
-        total += one["up"] / 1e6
+        total += one["wire"][0] / 1e6
         points.append((one["number"], total))
     numbers, sums = zip(*points, strict=True)
     axes.fill_between(numbers, sums, color=MUTED, alpha=0.25, linewidth=0)

@@ -1,0 +1,60 @@
+"""What really crosses the wire between clients and their server: counted where it is answered."""
+
+import json
+import ssl
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import httpx
+
+PATH = "/netsuke/traffic"
+PATIENCE = 10.0
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class Traffic:
+    """Bytes of requests and of the answers to them so far, heads and bodies, as HTTP/1.1 writes them (RFC 9112): what clients
+    ask in vain is among them, what TLS and TCP put around them is not. It answers for itself at PATH."""
+
+    def __init__(self) -> None:
+        self.up = self.down = 0
+
+    def counting(self, scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+        """The two ends of one request, counted from now on."""
+        self.up += len(scope["method"]) + len(scope["raw_path"]) + 12 + _head(scope["headers"])
+
+        async def received() -> Message:
+            message = await receive()
+            self.up += len(message.get("body", b""))
+            return message
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.down += 17 + _head(message.get("headers", ()))
+            self.down += len(message.get("body", b""))
+            await send(message)
+
+        return received, sent
+
+    async def answer(self, send: Send) -> None:
+        """Both as JSON."""
+        body = json.dumps({"up": self.up, "down": self.down}).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+
+def traffic(address: str, authority: bytes, shown: dict[str, str]) -> tuple[int, int]:
+    """Bytes (up, down) that a server counted so far. shown: headers of a caller it knows."""
+    trusted = ssl.create_default_context(cadata=authority.decode("ascii"))
+    found = httpx.get(f"https://{address}{PATH}", headers=shown, verify=trusted, timeout=PATIENCE)
+    found.raise_for_status()
+    said = found.json()
+    return int(said["up"]), int(said["down"])
+
+
+def _head(headers: Any) -> int:
+    return 2 + sum(len(name) + len(value) + 4 for name, value in headers)
