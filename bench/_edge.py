@@ -117,7 +117,7 @@ def _nets(bench: Bench) -> dict[str, Net]:
 
 
 def _narrow(model: Model, sample: Array) -> Model:
-    """A quarter of the channels behind the first layers, in bytes. Its weights are random, so that only its time says
+    """A quarter of the channels behind the first layers, in four bits. Its weights are random, so that only its time says
     something."""
     from netsuke.core.goal import Goal
     from netsuke.core.recipe import make_pass
@@ -125,7 +125,7 @@ def _narrow(model: Model, sample: Array) -> Model:
     from netsuke.devices import device
 
     data = ready(Task(calibrate=sample, validate=(sample, np.zeros(1, np.int64))))
-    settings = {"behind": ("3",), "narrow": 0.25, "epochs": 0}
+    settings = {"behind": ("3",), "narrow": 0.25, "crossing": "int4", "epochs": 0}
     return make_pass("shard.pipeline", settings).apply(model, Goal(data=data, device=device("pi4")))
 
 
