@@ -31,6 +31,13 @@ def federate(
         float, typer.Option(help="Differential privacy: deviation of the noise, in clips; 0 for none.")
     ] = 0.0,
     clip: Annotated[float, typer.Option(help="Longest update, where there is noise.")] = 1.0,
+    bits: Annotated[
+        int, typer.Option(help="Weights are trained as integers of so many bits, and stored as such; 0 for floats.")
+    ] = 0,
+    soft: Annotated[
+        float, typer.Option(help="Share of the loss that is to imitate the network as it came; 0 for none.")
+    ] = 0.0,
+    temperature: Annotated[float, typer.Option(help="At which it is imitated.")] = 4.0,
     epochs: Annotated[int, typer.Option(help="Of a client, in a round.")] = 1,
     lr: Annotated[float, typer.Option(help="Of the first round; it falls like a cosine.")] = 0.05,
     batch: Annotated[int, typer.Option(help="Samples a step.")] = 32,
@@ -60,6 +67,7 @@ def federate(
     plan = Plan(
         out=out or Path("federations") / given.name, rounds=rounds, clients=clients, partition=partition,
         aggregation=Aggregation(name=strategy, noise=noise, clip=clip), pruning=Pruning(ratio=prune), epochs=epochs, lr=lr, batch=batch,
+        bits=bits, soft=soft, temperature=temperature,
         compress=compress, least=least, timeout=timeout, seed=seed, observer=terminal,
         origin=Origin(command=command_typed(), workload=str(given.path), model=str(onnx or "")),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from netsuke.intake import take_goal, take_model
 from netsuke.nets.channels.surgery import cut
 from netsuke.nets.compressors.memory import Memory
 from netsuke.nets.graph import clone
+from netsuke.nets.quantizers.rehearsed import rehearsed
 from netsuke.nets.training.plan import TrainPlan
 from netsuke.nets.training.stint import StintPlan, stint
 from netsuke.workload import read_workload
@@ -36,6 +37,7 @@ class Client:
     def __init__(self, job: Job, number: int) -> None:
         given = read_workload(Path(job.workload))
         goal = take_goal(given.task, "local", Budget(), job.seed, Observer())
+        # As it came, for ever: what is trained is a copy.
         self._model: Model = take_model(job.onnx or given.model, goal.data, "model")
         if job.partition:
             which = (number, job.clients)
@@ -69,7 +71,9 @@ class Client:
         network = self._shaped(json.dumps(task.shape))
         before = state_in(message, network.state_dict())
         network.load_state_dict(before, strict=False)
-        made = stint(network, (), self._goal.data, _plan(task))
+        at_work = rehearsed(network, task.bits) if task.bits else network
+        teachers = (self._model.network,) if task.soft else ()
+        made = stint(at_work, teachers, self._goal.data, _plan(task))
         by = compressor(task.by)
         shape = json.dumps(task.shape)
         if shape not in self._memories:  # what was kept of another shape fits no more
@@ -95,7 +99,7 @@ class Client:
         """The network as the server cut it so far."""
         if shape not in self._networks:
             keep = {int(group): units for group, units in json.loads(shape).items()}
-            self._networks = {shape: cut(self._model, keep) if keep else self._model.network}
+            self._networks = {shape: cut(self._model, keep) if keep else clone(self._model.network)}
         return self._networks[shape]
 
 

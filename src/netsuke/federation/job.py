@@ -30,7 +30,8 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A round's training. pull: as in ``stint``. by: what the update is compressed by, as ``compressor`` reads it.
+    """A round's training. pull: as in ``stint``. soft, temperature: how the network as it came is imitated, 0 for not at all.
+    bits: of weights that are trained as integers, 0 for floats. by: what the update is compressed by, as ``compressor`` reads it.
     shape: the units that each group of the network keeps, where not all; groups by number, as JSON names them."""
 
     round: int
@@ -40,6 +41,7 @@ class Asked:
     pull: float = 0.0
     soft: float = 0.0
     temperature: float = 4.0
+    bits: int = 0
     by: str = "full"
     shape: Mapping[str, list[int]] = field(default_factory=dict)
     seed: int = 0

@@ -19,7 +19,9 @@ class Plan:
 
     rounds: in all, those of an interrupted call too. clients: started on this machine, among which ``partition`` shares out
     the workload's training samples ("even", "dirichlet:0.5", "owners"). epochs, lr, batch: of a client's training in
-    a round; the rate falls over the rounds like a cosine. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
+    a round; the rate falls over the rounds like a cosine. soft, temperature: how much of their loss is to imitate the network
+    as it came, and at which temperature (Hinton et al., 2015). bits: of weights that are trained as integers and stored as such
+    in the end, 0 for floats. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
     "sign", "topk:0.01"). least: clients that a round needs. timeout: seconds that so many are waited for.
     """
 
@@ -32,6 +34,9 @@ class Plan:
     epochs: int = 1
     lr: float = 0.05
     batch: int = 32
+    soft: float = 0.0
+    temperature: float = 4.0
+    bits: int = 0
     compress: str = "full"
     least: int = 2
     timeout: float = 600.0
@@ -47,11 +52,19 @@ class Plan:
             raise NetsukeError(
                 f"federate: {self.least} clients are needed and {self.clients} asked; give fewer (least)"
             )
+        if not 0 <= self.soft <= 1 or not self.temperature > 0:
+            raise NetsukeError(
+                f"federate: soft {self.soft:g}, temperature {self.temperature:g}; give 0 to 1, and more than 0"
+            )
+        if self.bits and not 2 <= self.bits <= 8:
+            raise NetsukeError(f"federate: {self.bits} bits; give 2 to 8, or 0 for floats")
         partition(self.partition)
         compressor(self.compress)
 
     def settings(self) -> dict[str, Any]:
         """What makes two federations the same."""
-        names = ("clients", "partition", "epochs", "lr", "batch", "compress", "seed", "rounds")
+        names = (
+            "clients", "partition", "epochs", "lr", "batch", "soft", "temperature", "bits", "compress", "seed", "rounds"
+        )  # fmt: skip
         found = {name: getattr(self, name) for name in names}
         return found | {"strategy": asdict(self.aggregation), "pruning": asdict(self.pruning)}

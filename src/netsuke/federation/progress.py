@@ -22,6 +22,8 @@ from netsuke.federation.update import learned
 from netsuke.fitting import Options, measured, original_state, workbench
 from netsuke.journal import fingerprint
 from netsuke.nets.evaluation import evaluate
+from netsuke.nets.quantizers.rehearsed import rehearsed
+from netsuke.passes.quantize.static import Static
 from netsuke.record import write_run
 
 REDRAWN = 60.0
@@ -88,8 +90,14 @@ class Progress:
         options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
         with workbench(goal, options, plan.out) as bench:
             original = original_state(bench, self._taken)
-            state = bench.state(self._taken.then(network, step))
+            state = bench.state(self._finished(self._taken.then(network, step)))
             return write_run(plan.out, measured(bench, original, state), plan.origin)
+
+    def _finished(self, model: Model) -> Model:
+        """On the integers that it was trained for."""
+        if not self._plan.bits:
+            return model
+        return Static(weights=self._plan.bits).apply(model, self._goal)
 
     def _heard(self, state: dict[str, Tensor], came: Round) -> float:
         """What came of a round, taken and judged. Returns its score on validation."""
@@ -122,6 +130,7 @@ class Progress:
         rate = 0.5 * plan.lr * (1 + math.cos(math.pi * (number - 1) / plan.rounds))
         return Asked(
             round=number, epochs=plan.epochs, lr=rate, batch=plan.batch, pull=plan.aggregation.pull,
+            soft=plan.soft, temperature=plan.temperature, bits=plan.bits,
             by=plan.compress, shape={str(g): list(u) for g, u in self._adaptive.shape.items()}, seed=plan.seed,
         )  # fmt: skip
 
@@ -130,7 +139,10 @@ class Progress:
         return strategy(self._plan.aggregation, self._plan.clients, statistics)
 
     def _score(self) -> float:
-        return evaluate(self.network, self._goal.data.validate, self._goal.data.metric)
+        """As it is trained: on integers, where it is to have them."""
+        bits, data = self._plan.bits, self._goal.data
+        network = rehearsed(self.network, bits) if bits else self.network
+        return evaluate(network, data.validate, data.metric)
 
     def _is_best(self, score: float) -> bool:
         """Of those with the channels that there are now."""

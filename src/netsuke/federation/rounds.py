@@ -32,7 +32,7 @@ GRACE = 2.0
 class Round:
     """What came of a round. heard: names; rejected: why, by name; late: names of those not waited for. up, down: bytes of
     updates and of networks; wire: of all that crossed since the last round, (up, down). seconds: in all; training: of the
-    client that took longest. loss: mean of the clients'."""
+    client that took longest; work: of all clients together. loss: mean of the clients'."""
 
     number: int
     heard: tuple[str, ...]
@@ -43,6 +43,7 @@ class Round:
     wire: tuple[int, int]
     seconds: float
     training: float
+    work: float
     loss: float
 
 
@@ -94,6 +95,7 @@ class Rounds:
             late=tuple(m.name for m in self._late.values()), up=sum(one.bytes for one in good), down=down,
             wire=self._wire(),
             seconds=time.monotonic() - start, training=max(one.seconds for one in good),
+            work=sum(one.seconds for one in good),
             loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
         )  # fmt: skip
 

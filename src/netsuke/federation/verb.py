@@ -24,6 +24,7 @@ from netsuke.federation.progress import Progress
 from netsuke.federation.rounds import Rounds
 from netsuke.federation.update import State
 from netsuke.intake import take_goal, take_model
+from netsuke.passes.quantize.static import Static
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ def federate(model: Any, task: Task, plan: Plan) -> Federated:
         raise NetsukeError(
             "federate: clients read the workload from its file; give one (Origin.workload)"
         )
+    why = Static(weights=plan.bits).refuse(taken, goal) if plan.bits else None
+    if why:
+        raise NetsukeError(f"federate: bits = {plan.bits}: {why}")
     partition(plan.partition).rows(goal.data, plan.clients, plan.seed)
     plan.out.mkdir(parents=True, exist_ok=True)
     progress = Progress(taken, goal, plan)

@@ -68,9 +68,9 @@ def encode_biases(network: GraphModule) -> None:
             _encode_bias(network, q)
 
 
-def encode_weight(weight: Tensor, scheme: Uniform) -> Encoding:
+def encode_weight(weight: Tensor, scheme: Uniform, candidates: int = CANDIDATES) -> Encoding:
     """The encoding of a weight, one scale for each channel of the scheme's axis, for each group, or
-    for all. Below 8 bits a symmetric one has the least square error, not the full range."""
+    for all. Below 8 bits a symmetric one has the least square error of so many, not the full range."""
     weight = weight.detach().double()
     if scheme.group:
         rows = grouped(weight, scheme.group)
@@ -83,7 +83,7 @@ def encode_weight(weight: Tensor, scheme: Uniform) -> Encoding:
         flat = rows.reshape(-1, rows.shape[-1])
         each = max(1, CHUNK // flat.shape[1])
         parts = zip(flat.split(each), reach.reshape(-1).split(each), strict=True)
-        found = [_least_error_rows(*part, scheme.limits[1]) for part in parts]
+        found = [_least_error_rows(*part, scheme.limits[1], candidates) for part in parts]
         reach = torch.cat(found).view_as(reach)
     return encode(-reach, reach, scheme)
 
@@ -141,10 +141,10 @@ class _Watcher(Interpreter):
         return value
 
 
-def _least_error_rows(rows: Tensor, reach: Tensor, top: int) -> Tensor:
+def _least_error_rows(rows: Tensor, reach: Tensor, top: int, candidates: int) -> Tensor:
     """For each row the reach whose symmetric grid has the least square error."""
     best, least = reach, torch.full_like(reach, torch.inf)
-    for share in torch.linspace(1, 0.2, CANDIDATES).tolist():
+    for share in torch.linspace(1, 0.2, candidates).tolist():
         scale = (reach * share / top).clamp(min=torch.finfo(torch.float32).tiny)[:, None]
         error = ((rows / scale).round().clamp(-top, top).mul(scale) - rows).square().sum(1)
         best = torch.where(error < least, reach * share, best)

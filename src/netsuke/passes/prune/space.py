@@ -104,10 +104,12 @@ class Space:
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
-        plan = self.whole
-        for part in self.free:
-            while (lower := self.below(plan, part)) is not None:
-                plan = lower
+        plan, before = self.whole, None
+        while plan != before:  # a layer of several groups may get narrower once another of them has
+            before = plan
+            for part in self.free:
+                while (lower := self.below(plan, part)) is not None:
+                    plan = lower
         return plan
 
     def _price(self, plan: Plan) -> tuple[float, ...]:
@@ -130,9 +132,10 @@ class Space:
 def movable(
     parts: Parts, asked: Iterable[Part], prices: tuple[Prices, ...], bounds: Bounds = Bounds()
 ) -> Space:
-    """The space in which those parts are free that gain something when there is less of them."""
+    """The space in which those parts are free that gain something when there is less of them, at once or later."""
     every = Space(parts, tuple(asked), prices, bounds)
-    free = tuple(p for p in every.free if every.below(every.whole, p))
+    lowest = every.lowest()
+    free = tuple(p for p in every.free if every.above(lowest, p) is not None)
     return Space(parts, free, prices, bounds)
 
 
