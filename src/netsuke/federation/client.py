@@ -18,7 +18,7 @@ from netsuke.core.observer import Observer
 from netsuke.federation.adaptive import worth
 from netsuke.federation.job import Asked, Job, asked, compressor
 from netsuke.federation.letter import described, letter, state_in, text_in
-from netsuke.federation.partition import partition, share
+from netsuke.federation.partition import check_samples, partition, share
 from netsuke.federation.update import changed
 from netsuke.intake import take_goal, take_model
 from netsuke.nets.channels.surgery import cut
@@ -43,6 +43,7 @@ class Client:
             which = (number, job.clients)
             own = share(goal.data, partition(job.partition), which, job.seed)
             goal = replace(goal, data=own)
+        check_samples(goal.data, job.name)
         self._goal: Goal = goal
         self._name = f"{job.name}-{number + 1}" if job.partition else job.name
         self._draw = Generator().manual_seed(job.seed + number)

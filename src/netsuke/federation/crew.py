@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netsuke.core.errors import NetsukeError
 from netsuke.core.files import write_json
-from netsuke.federation.flower import SILENT, WAIT
+from netsuke.federation.flower import NEVER, SILENT, WAIT
 from netsuke.federation.guard import SECRET
 from netsuke.federation.hall import Link
 from netsuke.federation.job import Job
@@ -53,9 +53,9 @@ class Crew:
         """Start as many clients, which share out the job's samples, and have the SuperLink answer them."""
         ports = {}
         for number in range(count):
-            name = f"client-{number + 1}"
+            name = f"{job.name}-{number + 1}"
             key = admit(self.keys, name)
-            link.admit(key.with_suffix(".pub"), f"{job.name}-{number + 1}")
+            link.admit(key.with_suffix(".pub"), name)
             ports[number] = free_port()
             self._start(
                 name, "flower", "node", "--superlink", link.address,
@@ -63,23 +63,23 @@ class Crew:
                 "--host", LOOPBACK, "--port", str(ports[number]), "--isolation", "process",
             )  # fmt: skip
         for number, port in ports.items():
-            self._answers(f"client-{number + 1}", port)
-        path = self.folder / "job.json"
+            self._answers(f"{job.name}-{number + 1}", port)
+        path = self.folder / f"{job.name}.json"
         write_json(path, asdict(job))
         each = min(count, os.cpu_count() or 1)
         for turn in range(each):
             served = [f"{LOOPBACK}:{port}={n}" for n, port in ports.items() if n % each == turn]
-            self._start(f"trainer-{turn + 1}", "trainer", str(path), *served)
+            self._start(f"{job.name}-trainer-{turn + 1}", "trainer", str(path), *served)
 
     def check(self) -> None:
-        """Start a client or a trainer again that has ended. Raises NetsukeError for one that does so again and again,
-        and for the SuperLink."""
+        """Start a client or a trainer again that has ended. Raises NetsukeError for one that does so again and again or
+        would, and for the SuperLink."""
         for name, process in list(self.processes.items()):
             if process.poll() is None or time.monotonic() < self._next.get(name, 0.0):
                 continue
             why = f"{name} ended with {process.returncode}: {_last(self._log(name))} ({self._log(name)})"
             self._ends[name] = self._ends.get(name, 0) + 1
-            if name == LINK or self._ends[name] > AGAIN:
+            if name == LINK or process.returncode == NEVER or self._ends[name] > AGAIN:
                 raise NetsukeError(f"federate: {why}")
             self._next[name] = time.monotonic() + PAUSE
             self.note(f"{why}; started again")

@@ -7,9 +7,12 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from netsuke.core.errors import NetsukeError
+from netsuke.federation.clock import check_clock
 from netsuke.federation.guard import Guard, secret
 
 SILENT = {
@@ -20,6 +23,8 @@ SILENT = {
 """Environment variables without which Flower calls home."""
 WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
+NEVER = 2
+"""How a process ends that would end so again."""
 MORE = 0.25
 """Of the time that a client waited for work so far, what it waits until it looks again."""
 
@@ -29,7 +34,11 @@ def main() -> None:
     os.environ.update(SILENT)
     watched()
     impatient()
-    {"link": _link, "node": _node}[which]()
+    try:
+        {"link": _link, "node": _node}[which]()
+    except NetsukeError as error:
+        print(error, flush=True)
+        sys.exit(NEVER)
 
 
 def _link() -> None:
@@ -45,6 +54,8 @@ def _node() -> None:
     from flwr.supernode import start_client_internal as loop
     from flwr.supernode.cli import flower_supernode
 
+    given = dict(zip(sys.argv, sys.argv[1:], strict=False))
+    check_clock(given["--superlink"], Path(given["--root-certificates"]))
     _guard(served)
     vars(loop)["time"] = SimpleNamespace(**{**vars(time), "sleep": Waiting().sleep})
     flower_supernode()

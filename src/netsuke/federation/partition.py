@@ -123,6 +123,13 @@ def share(splits: Splits, how: Partition, which: tuple[int, int], seed: int) -> 
     return replace(splits, train=train, calibrate=train.head(CALIBRATED, seed))
 
 
+def check_samples(splits: Splits, name: str) -> None:
+    """Raises NetsukeError where a client has too few to train on."""
+    count = 0 if splits.train is None else len(splits.train)
+    if count < LEAST:
+        raise NetsukeError(f"federate: {name} has {count} training samples; {LEAST} are the least")
+
+
 def _labels(splits: Splits) -> Array:
     """Of every training sample. Raises NetsukeError where there are none."""
     train = splits.train
