@@ -53,7 +53,7 @@ from netsuke.gate import Gate, Trial
 from netsuke.intake import take_goal, take_model
 from netsuke.layerwise import redone
 from netsuke.links import reach, reachable
-from netsuke.record import write_run
+from netsuke.record import FEDERATED, write_run
 from netsuke.workbench import Shared, Workbench, of_device, probe, probes
 
 
@@ -237,6 +237,10 @@ def replay(old: store.Run, model: Any, task: Task, options: Options) -> store.Ru
     """
     if options.team.size > 1:
         raise NetsukeError("fit: one process replays; leave torchrun out")
+    if any(step["name"] == FEDERATED for step in old.record["steps"]):
+        raise NetsukeError(
+            f"{old.folder}: was trained over clients; netsuke federate does that again"
+        )
     # The device as it was: this machine's rates are measured anew each time it is asked.
     budget, device = Budget(**old.record["budget"]), recorded_device(old.record["device"])
     options = replace(options, seed=old.record["seed"])

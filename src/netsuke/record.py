@@ -22,6 +22,8 @@ from netsuke.report import write as write_report
 from netsuke.store import FORMAT, Run
 from netsuke.workbench import State
 
+FEDERATED = "federate"
+"""The step that is no pass: rounds over clients that keep their data."""
 PACKAGES = ("netsuke", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
@@ -122,8 +124,12 @@ def _point(state: State, name: str) -> dict[str, Any]:
 
 def _recipe(steps: list[dict[str, Any]]) -> str:
     """The passes that were kept, as a recipe that does the same again."""
-    kept = [make_pass(s["name"], s["settings"]) for s in steps if s["final"]]
-    return Recipe(*kept).to_toml() if kept else "# no step was kept: model.onnx is the original\n"
+    final = [s for s in steps if s["final"]]
+    kept = [make_pass(s["name"], s["settings"]) for s in final if s["name"] != FEDERATED]
+    if not final:
+        return "# no step was kept: model.onnx is the original\n"
+    told = "# trained by netsuke federate first\n" if len(kept) < len(final) else ""
+    return told + (Recipe(*kept).to_toml() if kept else "")
 
 
 def _manifest(folder: Path, record: dict[str, Any]) -> dict[str, Any]:

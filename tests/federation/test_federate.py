@@ -161,3 +161,32 @@ def test_a_client_that_is_killed_stops_no_round(tmp_path: Path):
     assert {len(r["heard"]) for r in rounds} == {2, 3}
     assert "client-2 ended with -9" in said
     assert "started again" in said
+
+
+def test_channels_leave_and_weights_become_integers_meanwhile(tmp_path: Path):
+    """By a network of fewer channels on four bits, that imitates the network as it came; one client is told apart."""
+    done = run(
+        tmp_path, "--prune", "0.3", "--bits", "4", "--soft", "0.2", "--rounds", "6", "--strategy", "fedprox",
+        "--partition", "dirichlet:5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "channels looked at anew" in done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [step["name"] for step in report["steps"]] == ["federate", "quantize.static"]
+    sizes = {
+        state: next(e["value"] for e in report[state]["evidence"] if e["what"] == "size")
+        for state in ("baseline", "final")
+    }
+    assert sizes["final"] < sizes["baseline"] / 5
+    quality = next(e for e in report["final"]["evidence"] if e["what"] == "quality")
+    assert quality["value"] > 0.9
+    bits = {layer["weight_bits"] for layer in report["steps"][-1]["layers"] if layer["weights"]}
+    assert bits == {4}
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "6 rounds of 2 clients" in text
+    again = subprocess.run(
+        [sys.executable, "-m", "netsuke", "fit", str(tmp_path / "fresh.py"), "--replay", str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert again.returncode == 2
+    assert "netsuke federate does that again" in again.stderr

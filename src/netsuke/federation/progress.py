@@ -4,7 +4,8 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from netsuke import store
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
+from netsuke.core.quantity import show
 from netsuke.federation.adaptive import Adaptive
 from netsuke.federation.checkpoint import Checkpoint, resumed
 from netsuke.federation.job import Asked
@@ -24,7 +26,7 @@ from netsuke.journal import fingerprint
 from netsuke.nets.evaluation import evaluate
 from netsuke.nets.quantizers.rehearsed import rehearsed
 from netsuke.passes.quantize.static import Static
-from netsuke.record import write_run
+from netsuke.record import FEDERATED, write_run
 
 REDRAWN = 60.0
 """Seconds after which the page of a federation under way is drawn again."""
@@ -86,12 +88,32 @@ class Progress:
         self.kept.draw()
         network = self._adaptive.network
         network.load_state_dict(self._best, strict=False)
-        step = Step(name="federate", settings=plan.settings(), summary=f"{plan.rounds} rounds")
+        step = Step(name=FEDERATED, settings=plan.settings(), summary=self._told())
         options = Options(out=plan.out, seed=plan.seed, observer=plan.observer)
         with workbench(goal, options, plan.out) as bench:
             original = original_state(bench, self._taken)
             state = bench.state(self._finished(self._taken.then(network, step)))
-            return write_run(plan.out, measured(bench, original, state), plan.origin)
+            finished = measured(bench, original, state)
+            steps = [self._kept(step) for step in state.model.lineage]
+            steps[-1] |= {
+                "evidence": [e.to_dict() for e in finished.final.evidence],
+                "layers": [layer.to_dict() for layer in state.artifact.layers],
+            }
+            return write_run(plan.out, replace(finished, trials=tuple(steps)), plan.origin)
+
+    def _told(self) -> str:
+        """What the rounds were, in a line."""
+        rounds = self.kept.rounds
+        up = sum(one["wire"][0] for one in rounds)
+        return f"{len(rounds)} rounds of {self._plan.clients} clients, {show(up, 'B')} up"
+
+    def _kept(self, step: Step) -> dict[str, Any]:
+        """A step as a run's record has it."""
+        rounds = sum(one["seconds"] for one in self.kept.rounds)
+        return {
+            **asdict(step), "notes": list(step.notes), "outcome": "kept", "reason": "was asked for", "evidence": [], "clock": [],
+            "seconds": rounds if step.name == FEDERATED else None,
+        }  # fmt: skip
 
     def _finished(self, model: Model) -> Model:
         """On the integers that it was trained for."""

@@ -57,6 +57,7 @@ def federate(model: Any, task: Task, plan: Plan) -> Federated:
     Raises NetsukeError for data that cannot be shared out so, another federation in the folder, clients of another
     model, and too few that answer.
     """
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # what it says of each round, we say
     goal = take_goal(task, "local", Budget(), plan.seed, plan.observer)
     taken = take_model(model, goal.data, "model")
     if not plan.origin.workload:
@@ -85,7 +86,6 @@ def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
         partition=plan.partition, clients=plan.clients, seed=plan.seed,
     )  # fmt: skip
     plan.observer.note(f"starting {plan.clients} clients on this machine")
-    logging.getLogger("flwr").setLevel(logging.ERROR)  # what it says of each round, we say
     with crew(folder, keys, plan.observer.note) as team:
         link = team.link(LOOPBACK, free_port())
         team.clients(link, job, plan.clients)
