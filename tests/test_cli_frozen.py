@@ -20,8 +20,9 @@ FACE = {
         "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--storage", "--out", "--seed", "--pareto", "--json",
     ],
     "federate": [
-        "workload", "--rounds", "--clients", "--partition", "--strategy", "--compress", "--prune", "--noise", "--clip", "--epochs",
-        "--lr", "--batch", "--least", "--timeout", "--onnx", "--out", "--seed", "--json",
+        "workload", "--rounds", "--clients", "--on", "--host", "--partition", "--strategy", "--compress", "--prune", "--noise",
+        "--clip", "--bits", "--soft", "--temperature", "--epochs", "--lr", "--batch", "--least", "--timeout", "--onnx", "--out",
+        "--seed", "--json",
     ],
     "measure": ["what", "--workload", "--on", "--layers", "--json"],
     "judge": ["run", "--size", "--latency", "--memory", "--energy", "--drop", "--json"],
@@ -30,7 +31,7 @@ FACE = {
     "pack": ["model", "--out", "--since"],
     "unpack": ["stored", "--out", "--since"],
     "pair": ["name", "address", "code", "--forget"],
-    "agent": ["--host", "--port", "--pair", "--state"],
+    "agent": ["--host", "--port", "--pair", "--state", "--federate"],
     "serve": [
         "what", "--on", "--name", "--objective", "--memory", "--link", "--offline", "--exit", "--workload", "--watch", "--json",
     ],

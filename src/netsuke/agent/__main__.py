@@ -1,6 +1,6 @@
 """``python -m netsuke.agent``, what ``netsuke agent`` becomes: a process that has loaded nothing else.
 
-One argument, in JSON: ``{"host": …, "port": …, "state": folder, "pair": bool}``.
+One argument, in JSON: ``{"host": …, "port": …, "state": folder, "pair": bool, "federate": path or ""}``.
 """
 
 import json
@@ -18,7 +18,8 @@ def main(arguments: list[str]) -> int:
     told = json.loads(arguments[0])
     state = State(Path(told["state"]))
     try:
-        agent = Agent(state, Place(host=told["host"], port=told["port"]), _say)
+        workload = Path(told["federate"]) if told.get("federate") else None
+        agent = Agent(state, Place(host=told["host"], port=told["port"]), _say, workload)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: agent.end())
         _say(f"netsuke agent at {_shown(agent.address)}, state in {state.folder}")

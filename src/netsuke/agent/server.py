@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import zmq
 
 from netsuke import __version__
+from netsuke.agent.federated import Federated
 from netsuke.agent.jobs import Jobs
 from netsuke.agent.parts import Parts
 from netsuke.agent.shelf import Shelf
@@ -47,9 +49,9 @@ class Place:
 
 
 class Agent:
-    """Answers until ``end`` is called. address: where it listens."""
+    """Answers until ``end`` is called. address: where it listens. workload: what it trains on in a federation."""
 
-    def __init__(self, state: State, place: Place, say: Say) -> None:
+    def __init__(self, state: State, place: Place, say: Say, workload: Path | None = None) -> None:
         self._state, self._place, self._say = state, place, say
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._pairing: _Pairing | None = None
@@ -63,10 +65,12 @@ class Agent:
         shelf = Shelf(state.artifacts, lambda: self._jobs.used | self._parts.used)
         self._jobs = Jobs(state.jobs, shelf, state.artifacts)
         self._parts = Parts(state, shelf, place.host)
+        self._federated = Federated(state, workload)
         self._ways = Ways(self._context, state.keys, self._reply)
         verbs = {
             "hello": self._hello, "echo": _echo, "ping": ping, "welcome": self._ways.welcome, "reach": self._reach,
             **shelf.verbs, **self._jobs.verbs, **self._parts.verbs,
+            **self._federated.verbs,
         }  # fmt: skip
         self._service = Service(socket, verbs, self._may)
         self._on = True
@@ -99,6 +103,7 @@ class Agent:
         finally:
             self._jobs.close()
             self._parts.close()
+            self._federated.close()
             self._close_pairing()
             self._context.destroy(linger=0)
 
@@ -117,6 +122,7 @@ class Agent:
             self._close_pairing()
         self._jobs.turn()
         self._parts.turn()
+        self._federated.turn()
 
     def _allowed(self, domain: str, public: str) -> bool:
         if domain == PAIRING:

@@ -5,6 +5,7 @@ known/NAME.key     whose calls it answers
 artifacts/SHA256   files that were shipped to it; SHA256.part one that is on its way
 jobs/ID/           what it was asked to measure (job.json, sample.npz) and what came of it (result.json)
 parts/NAME.json    what it serves, so that it serves it again after a restart
+federation/        its key as a client of a federation, and what that one's server is known by
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class State:
     @property
     def parts(self) -> Path:
         return self._made("parts")
+
+    @property
+    def federation(self) -> Path:
+        return self._made("federation")
 
     def _made(self, name: str) -> Path:
         path = self.folder / name

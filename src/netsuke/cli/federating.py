@@ -15,6 +15,10 @@ def federate(
     workload: Workload,
     rounds: Annotated[int, typer.Option(help="In all, those of an interrupted call too.")] = 10,
     clients: Annotated[int, typer.Option(help="Started on this machine, each a process with data of its own.")] = 2,
+    on: Annotated[
+        str, typer.Option(help="Paired devices that are the clients instead, each on data of its own: pi1,pi2.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Where the server listens; for devices an address they reach.")] = "127.0.0.1",
     partition: Annotated[
         str, typer.Option(help="Whose training samples are whose: even, dirichlet:0.5 or owners.")
     ] = "even",
@@ -22,7 +26,7 @@ def federate(
         str, typer.Option(help="fedavg, fedprox, fedadam, fedmedian or trimmed.")
     ] = "fedavg",
     compress: Annotated[
-        str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign or topk:0.01.")
+        str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign, topk:0.01 or topk8:0.01.")
     ] = "full",
     prune: Annotated[
         float, typer.Option(help="Share of the network's time that leaves while it trains; 0 for none.")
@@ -62,10 +66,10 @@ def federate(
         raise NetsukeError('federate: needs Flower: pip install "netsuke[fit,federate]"') from error
     from netsuke.record import Origin
 
-    given = workload_of(workload)
+    given, devices = workload_of(workload), tuple(filter(None, on.split(",")))
     terminal = Terminal(quiet=as_json)
     plan = Plan(
-        out=out or Path("federations") / given.name, rounds=rounds, clients=clients, partition=partition,
+        out=out or Path("federations") / given.name, rounds=rounds, clients=len(devices) or clients, partition=partition, on=devices, host=host,
         aggregation=Aggregation(name=strategy, noise=noise, clip=clip), pruning=Pruning(ratio=prune), epochs=epochs, lr=lr, batch=batch,
         bits=bits, soft=soft, temperature=temperature,
         compress=compress, least=least, timeout=timeout, seed=seed, observer=terminal,

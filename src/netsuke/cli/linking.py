@@ -25,9 +25,18 @@ def agent(
             help="Where it keeps what it must not forget [default: ~/.local/state/netsuke]."
         ),
     ] = None,
+    federate: Annotated[
+        Path | None,
+        typer.Option(
+            help="The workload whose data a paired server may have it train on, here.", exists=True
+        ),
+    ] = None,
 ) -> None:
     """Run on a device: receive models, measure them and serve them, for machines it was paired with."""
-    told = {"host": host, "port": port, "pair": pair, "state": str(state or own_folder("state"))}
+    told = {
+        "host": host, "port": port, "pair": pair, "state": str(state or own_folder("state")),
+        "federate": str(federate.absolute()) if federate else "",
+    }  # fmt: skip
     command = [sys.executable, "-m", "netsuke.agent", json.dumps(told)]
     # In the place of this process, which has loaded what an agent does not need.
     os.execv(sys.executable, command)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from netsuke.core.errors import NetsukeError
-from netsuke.core.files import write_json
+from netsuke.core.files import beside, write_json
 from netsuke.federation.flower import NEVER, SILENT, WAIT
 from netsuke.federation.guard import SECRET
 from netsuke.federation.hall import Link
@@ -46,30 +46,36 @@ class Crew:
             "--ssl-ca-certfile", str(keys.authority), "--ssl-certfile", str(keys.certificate),
             "--ssl-keyfile", str(keys.private), "--enable-supernode-auth",
         )  # fmt: skip
-        self._answers(LINK, port)
+        self._answers(LINK, host, port)
         return Link(f"{host}:{port}", keys.authority.read_bytes())
 
     def clients(self, link: Link, job: Job, count: int) -> None:
         """Start as many clients, which share out the job's samples, and have the SuperLink answer them."""
-        ports = {}
-        for number in range(count):
-            name = f"{job.name}-{number + 1}"
-            key = admit(self.keys, name)
-            link.admit(key.with_suffix(".pub"), name)
-            ports[number] = free_port()
+        names = [f"{job.name}-{number + 1}" for number in range(count)]
+        for name in names:
+            link.admit(admit(self.keys, name).with_suffix(".pub"), name)
+        self.join(link, job, names)
+
+    def join(self, link: Link, job: Job, names: Sequence[str]) -> None:
+        """Start clients that a SuperLink, here or elsewhere, answers by their keys; of one trainer at most for each core."""
+        trusted = self.folder / "authority.pem"
+        with beside(trusted) as draft:
+            draft.write_bytes(link.authority)
+        ports = {name: free_port() for name in names}
+        for name, port in ports.items():
             self._start(
                 name, "flower", "node", "--superlink", link.address,
-                "--root-certificates", str(self.keys.authority), "--auth-supernode-private-key", str(key),
-                "--host", LOOPBACK, "--port", str(ports[number]), "--isolation", "process",
+                "--root-certificates", str(trusted), "--auth-supernode-private-key", str(admit(self.keys, name)),
+                "--host", LOOPBACK, "--port", str(port), "--isolation", "process",
             )  # fmt: skip
-        for number, port in ports.items():
-            self._answers(f"{job.name}-{number + 1}", port)
+        for name, port in ports.items():
+            self._answers(name, LOOPBACK, port)
         path = self.folder / f"{job.name}.json"
         write_json(path, asdict(job))
-        each = min(count, os.cpu_count() or 1)
+        each = min(len(names), os.cpu_count() or 1)
+        served = [f"{LOOPBACK}:{port}={number}" for number, port in enumerate(ports.values())]
         for turn in range(each):
-            served = [f"{LOOPBACK}:{port}={n}" for n, port in ports.items() if n % each == turn]
-            self._start(f"{job.name}-trainer-{turn + 1}", "trainer", str(path), *served)
+            self._start(f"{job.name}-trainer-{turn + 1}", "trainer", str(path), *served[turn::each])
 
     def check(self) -> None:
         """Start a client or a trainer again that has ended. Raises NetsukeError for one that does so again and again or
@@ -112,13 +118,13 @@ class Crew:
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def _answers(self, name: str, port: int) -> None:
+    def _answers(self, name: str, host: str, port: int) -> None:
         """Wait until something listens there."""
         end = time.monotonic() + BEGUN
         while time.monotonic() < end:
             self.check()
             with socket.socket() as tried:
-                if tried.connect_ex((LOOPBACK, port)) == 0:
+                if tried.connect_ex((host, port)) == 0:
                     return
             time.sleep(WAIT)
         raise NetsukeError(f"federate: {name} does not answer ({self._log(name)})")
@@ -136,9 +142,15 @@ def crew(folder: Path, keys: Keys, note: Callable[[str], None]) -> Iterator[Crew
         made.end()
 
 
-def free_port() -> int:
+def free_port(host: str = LOOPBACK) -> int:
+    """Raises NetsukeError where this machine has no such address."""
     with socket.socket() as tried:
-        tried.bind((LOOPBACK, 0))
+        try:
+            tried.bind((host, 0))
+        except OSError as error:
+            raise NetsukeError(
+                f"{host}: cannot listen there: {error}; give an address of this machine (--host)"
+            ) from error
         return int(tried.getsockname()[1])
 
 

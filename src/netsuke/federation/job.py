@@ -9,10 +9,13 @@ from netsuke import __version__
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.full import Full
+from netsuke.nets.compressors.largest import TopKInt8
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Stochastic
 from netsuke.nets.compressors.ternary import Ternary
 from netsuke.nets.compressors.topk import TopK
+
+LARGEST = {"topk": TopK, "topk8": TopKInt8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +65,12 @@ def asked(text: str) -> Asked:
 
 
 def compressor(text: str) -> Compressor:
-    """``full``, ``int8``, ``int4``, ``int2``, ``ternary``, ``sign`` or ``topk:SHARE``. Raises NetsukeError for another."""
+    """``full``, ``int8``, ``int4``, ``int2``, ``ternary``, ``sign``, ``topk:SHARE`` or, in a byte each, ``topk8:SHARE``. Raises
+    NetsukeError for another."""
     kind, _, share = text.partition(":")
-    if kind == "topk":
+    if kind in LARGEST:
         try:
-            return TopK(share=float(share or 0.01), momentum=0)
+            return LARGEST[kind](share=float(share or 0.01), momentum=0)
         except ValueError:
             raise NetsukeError(f"compress: {text}: {share!r} is no number") from None
     made: dict[str, Compressor] = {
@@ -74,5 +78,7 @@ def compressor(text: str) -> Compressor:
         "ternary": Ternary(), "sign": Sign(),
     }  # fmt: skip
     if text not in made:
-        raise NetsukeError(f"compress: {text!r}; there are {', '.join(made)} and topk:0.01")
+        raise NetsukeError(
+            f"compress: {text!r}; there are {', '.join(made)}, topk:0.01 and topk8:0.01"
+        )
     return made[text]

@@ -7,6 +7,7 @@ from typing import Any
 from netsuke.core.errors import NetsukeError
 from netsuke.core.observer import Observer
 from netsuke.federation.adaptive import Pruning
+from netsuke.federation.crew import LOOPBACK
 from netsuke.federation.job import compressor
 from netsuke.federation.partition import partition
 from netsuke.federation.strategies import Aggregation
@@ -22,7 +23,8 @@ class Plan:
     a round; the rate falls over the rounds like a cosine. soft, temperature: how much of their loss is to imitate the network
     as it came, and at which temperature (Hinton et al., 2015). bits: of weights that are trained as integers and stored as such
     in the end, 0 for floats. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
-    "sign", "topk:0.01"). least: clients that a round needs. timeout: seconds that so many are waited for.
+    "sign", "topk:0.01", "topk8:0.01"). on: paired devices that are the clients instead, each with data of its own. host: where the server listens.
+    least: clients that a round needs. timeout: seconds that so many are waited for.
     """
 
     out: Path
@@ -38,6 +40,8 @@ class Plan:
     temperature: float = 4.0
     bits: int = 0
     compress: str = "full"
+    on: tuple[str, ...] = ()
+    host: str = LOOPBACK
     least: int = 2
     timeout: float = 600.0
     seed: int = 0
@@ -48,6 +52,10 @@ class Plan:
         for name in ("rounds", "clients", "epochs", "batch", "least"):
             if getattr(self, name) < 1:
                 raise NetsukeError(f"federate: {name} = {getattr(self, name)}; give 1 or more")
+        if self.on and (len(set(self.on)) < len(self.on) or self.clients != len(self.on)):
+            raise NetsukeError(
+                f"federate: {self.clients} clients on {', '.join(self.on)}; give each device once, and as many clients"
+            )
         if self.least > self.clients:
             raise NetsukeError(
                 f"federate: {self.least} clients are needed and {self.clients} asked; give fewer (least)"
@@ -67,4 +75,6 @@ class Plan:
             "clients", "partition", "epochs", "lr", "batch", "soft", "temperature", "bits", "compress", "seed", "rounds"
         )  # fmt: skip
         found = {name: getattr(self, name) for name in names}
+        if self.on:
+            found["partition"] = "their own"
         return found | {"strategy": asdict(self.aggregation), "pruning": asdict(self.pruning)}

@@ -23,8 +23,9 @@ from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVers
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 
+from netsuke.core.errors import NetsukeError
 from netsuke.federation.client import Client
-from netsuke.federation.flower import WAIT, impatient, watched
+from netsuke.federation.flower import NEVER, WAIT, impatient, watched
 from netsuke.federation.guard import Showing, secret
 from netsuke.federation.job import Job
 
@@ -92,7 +93,11 @@ def main() -> None:
     served = []
     for one in sys.argv[2:]:
         address, _, number = one.partition("=")
-        served.append(Served(address, Client(job, int(number))))
+        try:
+            served.append(Served(address, Client(job, int(number))))
+        except NetsukeError as error:
+            print(error, flush=True)
+            sys.exit(NEVER)
     impatient()
     while True:
         worked = [one.look() for one in served]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from netsuke.core.evidence import Evidence, find
 from netsuke.core.quantity import show
 from netsuke.core.task import Task
 from netsuke.federation.crew import LOOPBACK, crew, free_port
+from netsuke.federation.devices import joined
 from netsuke.federation.hall import opened
 from netsuke.federation.job import Job
 from netsuke.federation.keys import made
@@ -67,7 +68,8 @@ def federate(model: Any, task: Task, plan: Plan) -> Federated:
     why = Static(weights=plan.bits).refuse(taken, goal) if plan.bits else None
     if why:
         raise NetsukeError(f"federate: bits = {plan.bits}: {why}")
-    partition(plan.partition).rows(goal.data, plan.clients, plan.seed)
+    if not plan.on:
+        partition(plan.partition).rows(goal.data, plan.clients, plan.seed)
     plan.out.mkdir(parents=True, exist_ok=True)
     progress = Progress(taken, goal, plan)
     if progress.left:
@@ -78,17 +80,26 @@ def federate(model: Any, task: Task, plan: Plan) -> Federated:
 
 @contextmanager
 def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
-    """A server and clients on this machine. taken: of the network that all must have."""
+    """A server on this machine, and clients here or on paired devices. taken: of the network that all must have."""
     folder = plan.out / "machines"
-    keys = made(folder / "keys", (LOOPBACK, "localhost"))
-    job = Job(
-        workload=str(Path(plan.origin.workload).absolute()), onnx=plan.origin.model and str(Path(plan.origin.model).absolute()),
-        partition=plan.partition, clients=plan.clients, seed=plan.seed,
-    )  # fmt: skip
-    plan.observer.note(f"starting {plan.clients} clients on this machine")
-    with crew(folder, keys, plan.observer.note) as team:
-        link = team.link(LOOPBACK, free_port())
-        team.clients(link, job, plan.clients)
+    # A certificate is of an address.
+    home = folder / ("keys" if plan.host == LOOPBACK else f"keys-{plan.host}")
+    keys = made(home, tuple(dict.fromkeys((plan.host, LOOPBACK, "localhost"))))
+    with crew(folder, keys, plan.observer.note) as team, ExitStack() as stack:
+        link = team.link(plan.host, free_port(plan.host))
+        if plan.on:
+            plan.observer.note(f"{', '.join(plan.on)} join")
+            stack.enter_context(joined(link, plan.on, folder))
+        else:
+            plan.observer.note(f"starting {plan.clients} clients on this machine")
+            team.clients(link, _job(plan), plan.clients)
         with opened(link) as hall:
             members = Members(hall, taken)
             yield Rounds(hall, members, plan.least, plan.timeout, team.check)
+
+
+def _job(plan: Plan) -> Job:
+    return Job(
+        workload=str(Path(plan.origin.workload).absolute()), onnx=plan.origin.model and str(Path(plan.origin.model).absolute()),
+        partition=plan.partition, clients=plan.clients, seed=plan.seed,
+    )  # fmt: skip

@@ -138,6 +138,27 @@ class Remote(Link):
         in a row. Raises UnreachableError where it does not say so in time."""
         return self._caller.call("parts", patience=patience).table("parts")
 
+    def join(self, server: str, authority: str) -> None:
+        """Have it take part in a federation, on data that its owner named. authority: by which the server is known, as PEM."""
+        told = {"address": server, "authority": authority, "name": self.name}
+        self._caller.call("join", told)
+
+    def joined(self) -> str:
+        """Its public key, by which the server is to know it. Raises WireError where it does not take part."""
+        end = time.monotonic() + LOADING
+        while time.monotonic() < end:
+            said = self._caller.call("joined").head
+            if "public" in said:
+                return str(said["public"])
+            if "error" in said:
+                raise WireError(f"{self.name}: {said['error']}")
+            time.sleep(LOOK)
+        raise WireError(f"{self.name}: its client was not ready in {LOADING:g} s")
+
+    def leave(self) -> None:
+        """It takes part no longer."""
+        self._caller.call("leave", patience=LEAVING)
+
     def calling(self, address: str) -> Caller:
         """A part that it serves at this address, to ask itself."""
         return Caller(self._keys, self.public, address, self.name)

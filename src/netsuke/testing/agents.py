@@ -58,8 +58,11 @@ class Running:
             assert not alive, "what an agent starts ends with it"
 
 
-def started(state: Path, port: int = 0, pair: bool = False, host: str = "127.0.0.1") -> Running:
-    told = {"host": host, "port": port, "state": str(state), "pair": pair}
+def started(
+    state: Path, port: int = 0, pair: bool = False, host: str = "127.0.0.1", federate: str = ""
+) -> Running:
+    """federate: the workload that it may be asked to train on."""
+    told = {"host": host, "port": port, "state": str(state), "pair": pair, "federate": federate}
     process = subprocess.Popen(
         [sys.executable, "-m", "netsuke.agent", json.dumps(told)], stdout=subprocess.PIPE, text=True
     )
@@ -69,11 +72,13 @@ def started(state: Path, port: int = 0, pair: bool = False, host: str = "127.0.0
 
 
 @contextmanager
-def paired(folder: Path, name: str = NAME, host: str = "127.0.0.1") -> Iterator[Running]:
+def paired(
+    folder: Path, name: str = NAME, host: str = "127.0.0.1", federate: str = ""
+) -> Iterator[Running]:
     """An agent that knows this machine, and is known to it by this name."""
     state = folder / f"agent-{name}"
     Known(state / "known").add("home", own_keys(keys_file()).public)
-    running = started(state, host=host)
+    running = started(state, host=host, federate=federate)
     write(name, Entry(running.address, own_keys(state / "keys.toml").public))
     try:
         yield running

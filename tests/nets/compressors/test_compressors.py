@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from netsuke.nets.compressors.compressor import Compressor
+from netsuke.nets.compressors.largest import BLOCK, TopKInt8
 from netsuke.nets.compressors.levels import BUCKET, joined, split
 from netsuke.nets.compressors.memory import Corrected, Feedback
 from netsuke.nets.compressors.sign import Sign
@@ -17,6 +18,7 @@ from netsuke.nets.compressors.topk import OPENING, TopK
 
 EVERY: tuple[Compressor, ...] = (
     Stochastic(bits=8), Stochastic(bits=4), Stochastic(bits=2), Ternary(), Sign(), TopK(share=0.01),
+    TopKInt8(share=0.01),
 )  # fmt: skip
 UNBIASED = {Stochastic(bits=8): 127, Stochastic(bits=4): 7, Stochastic(bits=2): 1, Ternary(): 1}
 """With the levels between nothing and the largest."""
@@ -46,7 +48,9 @@ def test_the_mean_of_many_is_what_was_sent(one: Compressor):
     assert error.sum().abs() <= 4.5 * heard.var(0).sum().sqrt() / math.sqrt(many)
 
 
-@pytest.mark.parametrize("one", [Sign(), TopK(share=0.01, momentum=0)], ids=str)
+@pytest.mark.parametrize(
+    "one", [Sign(), TopK(share=0.01, momentum=0), TopKInt8(share=0.01, momentum=0)], ids=str
+)
 def test_what_is_biased_arrives_in_time_by_feedback(one: Compressor):
     sent, memory, heard, draw = values(600), one.memory(), torch.zeros(600), Generator()
     assert isinstance(memory, Feedback)
@@ -155,3 +159,28 @@ def test_what_waited_long_begins_anew():
     found = gathered(12, {11})
     assert found[10] == pytest.approx(sum(10 * (1 - 0.9**n) for n in range(1, 12)), rel=1e-5)
     assert found[11] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("count", [1, 700, BLOCK, BLOCK + 1, 5 * BLOCK - 3])
+def test_places_in_two_bytes_are_those_of_four(count: int):
+    sent = torch.randn(count, generator=Generator().manual_seed(2))
+    short, long = TopKInt8(share=0.02, momentum=0), TopK(share=0.02, momentum=0)
+    near, exact = told(short, sent), told(long, sent)
+    assert torch.equal(near.nonzero(), exact.nonzero())
+    assert (near - exact).abs().max() <= exact.abs().max() / 127
+    many = math.ceil(0.02 * count)
+    each = 3 * many + 4 * -(-count // BLOCK) + 4 * -(-many // BUCKET)
+    assert short.pack(sent, Generator()).numel() == each
+
+
+def test_places_beyond_the_end_are_an_error():
+    one = TopKInt8(share=0.02, momentum=0)
+    packed = one.pack(torch.randn(1000), Generator())
+    spoilt = packed.clone()
+    spoilt[4 + 20 : 4 + 40] = 255  # the upper halves of the places
+    with pytest.raises((RuntimeError, IndexError)):
+        one.unpack(spoilt, 1000)
+    spoilt = packed.clone()
+    spoilt[0] += 1  # more in the block than there are
+    with pytest.raises((RuntimeError, IndexError)):
+        one.unpack(spoilt, 1000)
