@@ -129,7 +129,8 @@ class Progress:
         if self._is_best(score):
             self._best = self.state
         units = self._adaptive.units
-        self.kept.rounds.append({**asdict(came), "score": score, "units": units})
+        told = json.loads(json.dumps(asdict(came)))  # as it will be read again
+        self.kept.rounds.append({**told, "score": score, "units": units})
         return score
 
     def _pruned(self, number: int, rounds: Rounds) -> list[str]:
