@@ -23,6 +23,9 @@ LITTLE = {"compress": "topk8:0.03", "prune": 0.5}
 """How the clients of the second arm tell what they learned, and the share of the time that leaves meanwhile."""
 
 
+LEARNING = {"batch": 16, "lr": 0.01}
+
+
 @dataclass(frozen=True)
 class Case:
     """workload: its file. how: what is asked of the federation."""
@@ -33,11 +36,12 @@ class Case:
 
 CASES = {
     "spoken digits by speaker": Case(
-        "_federated_speech.py", {"clients": 6, "partition": "owners", "rounds": 20, "epochs": 2}
+        "_federated_speech.py",
+        {"clients": 6, "partition": "owners", "rounds": 16, "epochs": 3, **LEARNING},
     ),
     "CIFAR-10, Dirichlet 0.5": Case(
         "_federated_pictures.py",
-        {"clients": 10, "partition": "dirichlet:0.5", "rounds": 30, "epochs": 1},
+        {"clients": 10, "partition": "dirichlet:0.5", "rounds": 20, "epochs": 2, **LEARNING},
     ),
 }
 ARMS: dict[str, dict[str, Any]] = {"plain": {}, "little": LITTLE}

@@ -16,12 +16,15 @@ import psutil
 
 from bench._agents import environment
 from bench._contest import gap
-from bench._federated import Case, empty, federated, task_of
+from bench._federated import LEARNING, Case, empty, federated, task_of
 from bench._harness import Bench, Claim, Figure, say
 from bench._kept import kept_arrays, kept_json
 from bench._timing import outputs
 
-CASE = Case("_federated_speech.py", {"clients": 10, "partition": "even", "rounds": 15, "epochs": 2})
+CASE = Case(
+    "_federated_speech.py",
+    {"clients": 10, "partition": "even", "rounds": 12, "epochs": 3, **LEARNING},
+)
 FALSE = Path(__file__).parent / "misled"
 LONGER = 60
 """Rounds in which a client that was killed is let in again, which Flower does a minute after."""
