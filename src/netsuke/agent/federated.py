@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from netsuke.agent.ending import end
 from netsuke.agent.state import State
 from netsuke.core.files import write_json
 from netsuke.wire.message import Message, WireError
@@ -49,12 +50,7 @@ class Federated:
 
     def close(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(ENDING)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process, ENDING)
             self._process = None
 
     def _join(self, asked: Message) -> Message:

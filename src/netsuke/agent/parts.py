@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from netsuke.agent.cgroup import Group, group
+from netsuke.agent.ending import end
 from netsuke.agent.resident import resident
 from netsuke.agent.shelf import Shelf
 from netsuke.agent.state import State
@@ -24,6 +25,8 @@ from netsuke.wire.service import Handler
 FEW_BUFFERS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """What the libraries of a part need not set aside memory for: it computes in onnxruntime's own threads."""
 MOST_THREADS = 1024
+ENDING = 5.0
+"""Seconds in which a part that was told to must end."""
 STEADY = 2.0
 """Seconds that a part must have run for its next death to count as its first."""
 PAUSE, LONGEST = 0.1, 10.0
@@ -220,12 +223,7 @@ def _end(part: _Part, said: dict[str, Any] | None = None) -> None:
     """End its process. said: why it is not begun anew, where it is not."""
     if part.process is None:
         return
-    part.process.terminate()
-    try:
-        part.process.wait(5)
-    except subprocess.TimeoutExpired:
-        part.process.kill()
-        part.process.wait()
+    end(part.process, ENDING)
     if part.group is not None:
         part.group.close()
     part.process, part.said = None, said or {}

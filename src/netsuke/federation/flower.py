@@ -5,12 +5,12 @@
 
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from netsuke.agent.parent import end_with_parent
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.clock import check_clock
 from netsuke.federation.guard import Guard, secret
@@ -32,7 +32,7 @@ MORE = 0.25
 def main() -> None:
     which = sys.argv.pop(1)
     os.environ.update(SILENT)
-    watched()
+    end_with_parent()
     impatient()
     try:
         {"link": _link, "node": _node}[which]()
@@ -86,18 +86,6 @@ def _guard(served: Any) -> None:
         return Guard(plain(*given, **named), secret())
 
     served.create_app = create_app
-
-
-def watched() -> None:
-    """This process ends when the one that started it is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def impatient() -> None:

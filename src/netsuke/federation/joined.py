@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from netsuke.agent.parent import end_with_parent
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.crew import LOOPBACK, crew
-from netsuke.federation.flower import watched
 from netsuke.federation.hall import Link
 from netsuke.federation.job import Job
 from netsuke.federation.keys import admit, made
@@ -25,7 +25,7 @@ LOOK = 0.5
 
 
 def main() -> int:
-    watched()
+    end_with_parent()
     signal.signal(signal.SIGTERM, _ended)
     folder = Path(sys.argv[1])
     try:

@@ -9,7 +9,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, Re
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
-from netsuke.federation.update import State, learned
+from netsuke.federation.update import State, flat, learned, parted
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
 WHOLE = "whole"
@@ -44,20 +44,17 @@ def tensors(arrays: ArrayRecord) -> dict[str, Tensor]:
 def packed(state: State) -> ArrayRecord:
     """A network's state as one array: Flower asks for each array of a message on its own, with more bytes around it than
     most of them have."""
-    known = learned(state)
-    parts = [known[name].detach().float().flatten() for name in sorted(known)]
-    return record({WHOLE: torch.cat(parts)})
+    return record({WHOLE: flat(state, sorted(learned(state)))})
 
 
 def state_in(message: Message, like: State) -> dict[str, Tensor]:
     """What ``packed`` made of a state with these names and shapes. Raises NetsukeError where it was of another."""
-    known, flat = learned(like), arrays_in(message).get(WHOLE)
-    names, count = sorted(known), sum(tensor.numel() for tensor in known.values())
-    if flat is None or flat.shape != (count,):
-        size = "nothing" if flat is None else f"{flat.numel():,} values"
+    known, came = learned(like), arrays_in(message).get(WHOLE)
+    count = sum(tensor.numel() for tensor in known.values())
+    if came is None or came.shape != (count,):
+        size = "nothing" if came is None else f"{came.numel():,} values"
         raise NetsukeError(f"its network is another: {size} came, {count:,} are expected")
-    parts = torch.split(flat, [known[name].numel() for name in names])
-    return {name: part.view(known[name].shape) for name, part in zip(names, parts, strict=True)}
+    return parted(came, known, sorted(known))
 
 
 def arrays_in(message: Message) -> dict[str, Tensor]:

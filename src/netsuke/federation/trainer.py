@@ -23,9 +23,10 @@ from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVers
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
 
+from netsuke.agent.parent import end_with_parent
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.client import Client
-from netsuke.federation.flower import NEVER, WAIT, impatient, watched
+from netsuke.federation.flower import NEVER, WAIT, impatient
 from netsuke.federation.guard import Showing, secret
 from netsuke.federation.job import Job
 
@@ -88,7 +89,7 @@ def connected(address: str, token: str = "") -> RuntimeHttpClient:
 
 
 def main() -> None:
-    watched()
+    end_with_parent()
     job = Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf8")))
     served = []
     for one in sys.argv[2:]:

@@ -37,10 +37,10 @@ def changed(
 ) -> Update:
     """after − before. kept: the memory of what was not sent so far, and under which name."""
     memory, name = kept
-    wanted = memory.with_kept(name, _flat(after, _large(before)) - _flat(before, _large(before)))
+    wanted = memory.with_kept(name, flat(after, _large(before)) - flat(before, _large(before)))
     packed = by.pack(wanted, draw)
     memory.sent(name, wanted, by.unpack(packed, len(wanted)))
-    return Update(packed, _flat(after, _small(before)) - _flat(before, _small(before)))
+    return Update(packed, flat(after, _small(before)) - flat(before, _small(before)))
 
 
 def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
@@ -70,15 +70,18 @@ def _small(state: State) -> list[str]:
     return sorted(name for name, tensor in learned(state).items() if tensor.ndim <= 1)
 
 
-def _flat(state: State, names: list[str]) -> Tensor:
+def flat(state: State, names: list[str]) -> Tensor:
+    """These tensors as one vector."""
     if not names:
         return torch.zeros(0)
     return torch.cat([state[name].detach().float().flatten() for name in names])
 
 
+def parted(values: Tensor, like: State, names: list[str]) -> dict[str, Tensor]:
+    """What ``flat`` made one vector of, by name again, in these shapes."""
+    parts = torch.split(values, [like[name].numel() for name in names])
+    return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}
+
+
 def _added(before: State, names: list[str], change: Tensor) -> dict[str, Tensor]:
-    parts = torch.split(change, [before[name].numel() for name in names])
-    return {
-        name: before[name] + part.view(before[name].shape)
-        for name, part in zip(names, parts, strict=True)
-    }
+    return {name: before[name] + part for name, part in parted(change, before, names).items()}

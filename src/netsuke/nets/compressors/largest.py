@@ -1,6 +1,5 @@
 """The largest values alone, in a byte each."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,15 +23,14 @@ class TopKInt8(TopK):
 
     def pack(self, values: Tensor, draw: Generator) -> Tensor:
         flat = values.float()
-        ranked = torch.nan_to_num(flat.abs(), nan=torch.inf)
-        places = ranked.topk(self._many(len(flat)), sorted=False).indices.sort().values
+        places = self.places(flat).sort().values
         each = torch.bincount(places // BLOCK, minlength=_blocks(len(flat))).to(torch.int32)
         within = places % BLOCK
         where = torch.cat([within % 256, within // 256]).to(torch.uint8)
         return torch.cat([each.view(torch.uint8), where, INT8.pack(flat[places], draw)])
 
     def unpack(self, packed: Tensor, count: int) -> Tensor:
-        many, blocks = self._many(count), _blocks(count)
+        many, blocks = self.many(count), _blocks(count)
         each, where, rest = packed.split(
             [4 * blocks, 2 * many, len(packed) - 4 * blocks - 2 * many]
         )
@@ -41,9 +39,6 @@ class TopKInt8(TopK):
         start = torch.repeat_interleave(block, each.clone().view(torch.int32).long()) * BLOCK
         found = torch.zeros(count, device=packed.device)
         return found.index_copy_(0, start + low + 256 * high, INT8.unpack(rest, many))
-
-    def _many(self, count: int) -> int:
-        return max(1, math.ceil(self.share * count))
 
 
 def _blocks(count: int) -> int:

@@ -33,14 +33,22 @@ class TopK(Compressor):
 
     def pack(self, values: Tensor, draw: Generator) -> Tensor:
         flat = values.float()
-        ranked = torch.nan_to_num(flat.abs(), nan=torch.inf)
-        places = ranked.topk(max(1, math.ceil(self.share * len(flat))), sorted=False).indices
+        places = self.places(flat)
         return torch.cat([places.to(torch.int32).view(torch.uint8), flat[places].view(torch.uint8)])
 
     def unpack(self, packed: Tensor, count: int) -> Tensor:
         places, values = packed.view(2, -1).clone()
         found = torch.zeros(count, device=packed.device)
         return found.index_copy_(0, places.view(torch.int32).long(), values.view(torch.float32))
+
+    def many(self, count: int) -> int:
+        """Of so many values, how many are sent."""
+        return max(1, math.ceil(self.share * count))
+
+    def places(self, flat: Tensor) -> Tensor:
+        """Of the largest; what is no number is among them."""
+        ranked = torch.nan_to_num(flat.abs(), nan=torch.inf)
+        return ranked.topk(self.many(len(flat)), sorted=False).indices
 
     def memory(self) -> Memory:
         return Corrected(self.momentum) if self.momentum else Feedback()

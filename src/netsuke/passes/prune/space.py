@@ -60,6 +60,8 @@ class Space:
         bounds: Bounds = Bounds(),
     ) -> None:
         self.parts, self.free, self.bounds, self._prices = parts, free, bounds, prices
+        self._most_leaving = bounds.leaving(sum(isinstance(part, Branch) for part in free))
+        self._least = [bounds.width * group.units for group in parts.groups]
         self.ladders = Ladders(parts.groups, prices[0].device.kernel_width)
         self.whole = Plan(tuple(g.units for g in parts.groups))
         self._orders = [np.arange(g.units) for g in parts.groups]
@@ -96,11 +98,8 @@ class Space:
 
     def within(self, plan: Plan) -> bool:
         """Whether it leaves what has to stay."""
-        free = sum(isinstance(part, Branch) for part in self.free)
-        pairs = zip(self.parts.groups, plan.widths, strict=True)
-        return len(plan.leaving) <= self.bounds.leaving(free) and all(
-            width >= self.bounds.width * group.units for group, width in pairs
-        )
+        pairs = zip(plan.widths, self._least, strict=True)
+        return len(plan.leaving) <= self._most_leaving and all(w >= least for w, least in pairs)
 
     def lowest(self) -> Plan:
         """As little as can be left: what no ratio can go beyond."""
