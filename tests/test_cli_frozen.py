@@ -20,7 +20,7 @@ FACE = {
         "--latency", "--memory", "--energy", "--drop", "--onnx", "--cluster", "--storage", "--out", "--seed", "--pareto", "--json",
     ],
     "federate": [
-        "workload", "--rounds", "--clients", "--on", "--host", "--partition", "--strategy", "--compress", "--prune", "--noise",
+        "workload", "--rounds", "--clients", "--on", "--host", "--partition", "--strategy", "--compress", "--prune", "--secure", "--noise",
         "--clip", "--bits", "--soft", "--temperature", "--epochs", "--lr", "--batch", "--least", "--timeout", "--onnx", "--out",
         "--seed", "--json",
     ],

@@ -17,7 +17,7 @@ BY = compressor("int8")
 
 
 def reply(after, samples: float = 10, **more: float) -> Message:
-    update = changed(BEFORE, after, BY, (BY.memory(), ""), Generator().manual_seed(0))
+    update = changed(BEFORE, after, BY, BY.memory(), Generator().manual_seed(0))
     arrays = {"large": update.large, "small": update.small}
     figures = {"num-examples": samples, "loss": 0.5, "seconds": 1.0, **more}
     return Message(letter(arrays, figures), reply_to=asked())

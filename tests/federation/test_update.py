@@ -17,7 +17,7 @@ def networks():
 
 def told(text: str, before, after, memory=None):
     by = compressor(text)
-    kept = (memory or by.memory(), "weights")
+    kept = memory or by.memory()
     return applied(before, changed(before, after, by, kept, Generator().manual_seed(0)), by)
 
 
@@ -57,7 +57,7 @@ def test_what_was_not_sent_goes_later():
 def test_bytes_are_counted():
     before, after = networks()
     by = compressor("int4")
-    found = changed(before, after, by, (by.memory(), ""), Generator().manual_seed(0))
+    found = changed(before, after, by, by.memory(), Generator().manual_seed(0))
     weights, rest = 3 * 16 * 9 + 640, 16 * 5 + 10
     assert found.bytes == -(-weights // 2) + 4 * -(-weights // 512) + 4 * rest
 
@@ -66,7 +66,7 @@ def test_bytes_are_counted():
 def test_of_another_network(text: str):
     before, after = networks()
     by = compressor(text)
-    update = changed(before, after, by, (by.memory(), ""), Generator().manual_seed(0))
+    update = changed(before, after, by, by.memory(), Generator().manual_seed(0))
     other = {n: t for n, t in before.items() if n != "3.weight"}
     with pytest.raises(NetsukeError, match="another network"):
         applied(other, update, by)

@@ -26,11 +26,14 @@ def federate(
         str, typer.Option(help="fedavg, fedprox, fedadam, fedmedian or trimmed.")
     ] = "fedavg",
     compress: Annotated[
-        str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign, topk:0.01 or topk8:0.01.")
+        str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign, topk:0.01 or topk:0.03:int4.")
     ] = "full",
     prune: Annotated[
         float, typer.Option(help="Share of the network's time that leaves while it trains; 0 for none.")
     ] = 0.0,
+    secure: Annotated[
+        bool, typer.Option("--secure", help="The server learns the mean of what clients changed, and of none what it changed.")
+    ] = False,
     noise: Annotated[
         float, typer.Option(help="Differential privacy: deviation of the noise, in clips; 0 for none.")
     ] = 0.0,
@@ -72,7 +75,7 @@ def federate(
         out=out or Path("federations") / given.name, rounds=rounds, clients=len(devices) or clients, partition=partition, on=devices, host=host,
         aggregation=Aggregation(name=strategy, noise=noise, clip=clip), pruning=Pruning(ratio=prune), epochs=epochs, lr=lr, batch=batch,
         bits=bits, soft=soft, temperature=temperature,
-        compress=compress, least=least, timeout=timeout, seed=seed, observer=terminal,
+        compress=compress, secure=secure, least=least, timeout=timeout, seed=seed, observer=terminal,
         origin=Origin(command=command_typed(), workload=str(given.path), model=str(onnx or "")),
     )  # fmt: skip
     found = train(onnx or given.model, given.task, plan)

@@ -3,25 +3,27 @@
 import json
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from torch import Generator
-from torch.fx import GraphModule
 
 from netsuke.core.budget import Budget
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
-from netsuke.federation.adaptive import worth
+from netsuke.federation.adaptive import Shape, worth
 from netsuke.federation.job import Asked, Job, asked, compressor
 from netsuke.federation.letter import described, letter, state_in, text_in
+from netsuke.federation.masks import masked
 from netsuke.federation.partition import check_samples, partition, share
-from netsuke.federation.update import changed
+from netsuke.federation.update import State, changed, learned, moved
 from netsuke.intake import take_goal, take_model
-from netsuke.nets.channels.surgery import cut
+from netsuke.nets.channels.groups import Groups, groups
+from netsuke.nets.channels.surgery import cut, put_back, taken_out
 from netsuke.nets.compressors.memory import Memory
 from netsuke.nets.graph import clone
 from netsuke.nets.quantizers.rehearsed import rehearsed
@@ -47,12 +49,13 @@ class Client:
         self._goal: Goal = goal
         self._name = f"{job.name}-{number + 1}" if job.partition else job.name
         self._draw = Generator().manual_seed(job.seed + number)
-        self._memories: dict[str, Memory] = {}
+        self._memory: Memory | None = None
+        self._shape: Shape = {}
+        self._network = clone(self._model.network)
         self.app = ClientApp()
         self.app.query()(self.hello)
         self.app.query("worth")(self.worth)
-        self.app.train()(self.train)
-        self._networks: dict[str, GraphModule] = {}
+        self.app.train(mods=[masked])(self.train)
 
     def hello(self, message: Message, context: Context) -> Message:
         """Who this is, how many samples it has, and of which network."""
@@ -69,19 +72,16 @@ class Client:
         """A round's training of the network that came; what it changed."""
         start = time.monotonic()
         task = asked(text_in(message, "asked"))
-        network = self._shaped(json.dumps(task.shape))
+        self._reshape({int(group): units for group, units in task.shape.items()})
+        network = self._network
         before = state_in(message, network.state_dict())
         network.load_state_dict(before, strict=False)
         at_work = rehearsed(network, task.bits) if task.bits else network
         teachers = (self._model.network,) if task.soft else ()
         made = stint(at_work, teachers, self._goal.data, _plan(task))
         by = compressor(task.by)
-        shape = json.dumps(task.shape)
-        if shape not in self._memories:  # what was kept of another shape fits no more
-            self._memories = {shape: by.memory()}
-        update = changed(
-            before, made.network.state_dict(), by, (self._memories[shape], "weights"), self._draw
-        )
+        self._memory = self._memory or by.memory()
+        update = changed(before, made.network.state_dict(), by, self._memory, self._draw)
         arrays = {"large": update.large, "small": update.small}
         figures = {
             "num-examples": made.samples, "loss": made.loss, "seconds": time.monotonic() - start
@@ -96,12 +96,29 @@ class Client:
         arrays = {str(number): torch.from_numpy(each).float() for number, each in enumerate(found)}
         return Message(letter(arrays), reply_to=message)
 
-    def _shaped(self, shape: str) -> GraphModule:
-        """The network as the server cut it so far."""
-        if shape not in self._networks:
-            keep = {int(group): units for group, units in json.loads(shape).items()}
-            self._networks = {shape: cut(self._model, keep) if keep else clone(self._model.network)}
-        return self._networks[shape]
+    def _reshape(self, shape: Shape) -> None:
+        """Have the network that the server cut so far, and of what is kept for later what there is of it."""
+        if shape == self._shape:
+            return
+        known, earlier, before = (
+            self._groups,
+            self._shape,
+            learned(self._model.network.state_dict()),
+        )
+        nothing = {name: torch.zeros_like(tensor) for name, tensor in before.items()}
+
+        def there(kept: State) -> State:
+            return taken_out(put_back(nothing, kept, known, earlier), known, shape)
+
+        if self._memory is not None:
+            moved(self._memory, learned(self._network.state_dict()), there)
+        whole = self._model.network
+        self._network = cut(self._model, shape, known) if shape else clone(whole)
+        self._shape = shape
+
+    @cached_property
+    def _groups(self) -> Groups:
+        return groups(self._model)
 
 
 def _plan(task: Asked) -> StintPlan:

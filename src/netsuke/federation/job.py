@@ -9,13 +9,10 @@ from netsuke import __version__
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.full import Full
-from netsuke.nets.compressors.largest import TopKInt8
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Stochastic
 from netsuke.nets.compressors.ternary import Ternary
 from netsuke.nets.compressors.topk import TopK
-
-LARGEST = {"topk": TopK, "topk8": TopKInt8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +62,25 @@ def asked(text: str) -> Asked:
 
 
 def compressor(text: str) -> Compressor:
-    """``full``, ``int8``, ``int4``, ``int2``, ``ternary``, ``sign``, ``topk:SHARE`` or, in a byte each, ``topk8:SHARE``. Raises
-    NetsukeError for another."""
-    kind, _, share = text.partition(":")
-    if kind in LARGEST:
+    """``full``, ``int8``, ``int4``, ``int2``, ``ternary``, ``sign``, or of the largest values alone as ``topk:SHARE`` or, packed by
+    one of these, ``topk:SHARE:int4``. Raises NetsukeError for another."""
+    kind, _, rest = text.partition(":")
+    if kind == "topk":
+        share, _, by = rest.partition(":")
         try:
-            return LARGEST[kind](share=float(share or 0.01), momentum=0)
+            return TopK(share=float(share or 0.01), by=_plain(by or "full"), momentum=0)
         except ValueError:
             raise NetsukeError(f"compress: {text}: {share!r} is no number") from None
+    return _plain(text)
+
+
+def _plain(text: str) -> Compressor:
     made: dict[str, Compressor] = {
         "full": Full(), "int8": Stochastic(bits=8), "int4": Stochastic(bits=4), "int2": Stochastic(bits=2),
         "ternary": Ternary(), "sign": Sign(),
     }  # fmt: skip
     if text not in made:
         raise NetsukeError(
-            f"compress: {text!r}; there are {', '.join(made)}, topk:0.01 and topk8:0.01"
+            f"compress: {text!r}; there are {', '.join(made)}, topk:0.01 and topk:0.01:int4"
         )
     return made[text]

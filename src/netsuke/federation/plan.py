@@ -10,8 +10,11 @@ from netsuke.federation.adaptive import Pruning
 from netsuke.federation.crew import LOOPBACK
 from netsuke.federation.job import compressor
 from netsuke.federation.partition import partition
-from netsuke.federation.strategies import Aggregation
+from netsuke.federation.strategies import MEANS, Aggregation
 from netsuke.record import Origin
+
+FEWEST = 3
+"""Clients of which none knows another's change by its own and the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Plan:
     a round; the rate falls over the rounds like a cosine. soft, temperature: how much of their loss is to imitate the network
     as it came, and at which temperature (Hinton et al., 2015). bits: of weights that are trained as integers and stored as such
     in the end, 0 for floats. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
-    "sign", "topk:0.01", "topk8:0.01"). on: paired devices that are the clients instead, each with data of its own. host: where the server listens.
+    "sign", "topk:0.01", "topk:0.03:int4"). secure: whether the server learns the mean of the changes alone. on: paired devices that are the clients instead, each with data of its own. host: where the server listens.
     least: clients that a round needs. timeout: seconds that so many are waited for.
     """
 
@@ -40,6 +43,7 @@ class Plan:
     temperature: float = 4.0
     bits: int = 0
     compress: str = "full"
+    secure: bool = False
     on: tuple[str, ...] = ()
     host: str = LOOPBACK
     least: int = 2
@@ -68,11 +72,32 @@ class Plan:
             raise NetsukeError(f"federate: {self.bits} bits; give 2 to 8, or 0 for floats")
         partition(self.partition)
         compressor(self.compress)
+        if self.secure:
+            self._check_secure()
+
+    def _check_secure(self) -> None:
+        """Raise where the server would have to see what a single client changed."""
+        aggregation, open_to = self.aggregation, "of single clients, which secure aggregation hides"
+        if aggregation.name not in MEANS:
+            raise NetsukeError(
+                f"secure: {aggregation.name} looks at values {open_to}; take {', '.join(MEANS)}"
+            )
+        for what, asked in (
+            (f"compress = {self.compress!r} leaves out or rounds values", self.compress != "full"),
+            ("prune hears what channels are worth", self.pruning.ratio > 0),
+            ("noise is added to changes", aggregation.noise > 0),
+        ):
+            if asked:
+                raise NetsukeError(f"secure: {what} {open_to}; leave one of both")
+        if self.clients < FEWEST:
+            raise NetsukeError(
+                f"secure: {self.clients} clients know each other's change by their own; give {FEWEST} or more"
+            )
 
     def settings(self) -> dict[str, Any]:
         """What makes two federations the same."""
         names = (
-            "clients", "partition", "epochs", "lr", "batch", "soft", "temperature", "bits", "compress", "seed", "rounds"
+            "clients", "partition", "epochs", "lr", "batch", "soft", "temperature", "bits", "compress", "secure", "seed", "rounds"
         )  # fmt: skip
         found = {name: getattr(self, name) for name in names}
         if self.on:

@@ -18,6 +18,7 @@ from netsuke.federation.hall import Hall
 from netsuke.federation.job import Asked, compressor
 from netsuke.federation.letter import ARRAYS, WORTH, arrays_in, packed, record, tensors
 from netsuke.federation.members import Member, Members
+from netsuke.federation.received import Trained
 from netsuke.federation.update import State
 
 QUORUM = 0.5
@@ -68,17 +69,7 @@ class Rounds:
         free = self._free()
         messages = self._messages(state, asked, free)
         down = sum(_size(message) for message in messages)
-        waiting = {n: self.members.known[node] for n, node in self.hall.ask(messages).items()}
-        replies = self._replies(waiting)
-        by = compressor(asked.by)
-        good, rejected = [], {}
-        for member, reply in replies:
-            try:
-                good.append(received.opened(reply, member.name, state, by, member.samples))
-            except NetsukeError as error:
-                rejected[member.name] = str(error)
-        good, absurd = received.sensible(good)
-        rejected |= absurd
+        good, rejected = self._collected(messages, state, asked)
         if len(good) < self.least:
             said = (
                 "; ".join(f"{name}: {why}" for name, why in rejected.items())
@@ -99,16 +90,29 @@ class Rounds:
             loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
         )  # fmt: skip
 
+    def _collected(
+        self, messages: list[Message], state: State, asked: Asked
+    ) -> tuple[list[Trained], dict[str, str]]:
+        """(What came back that is of use, why not by name of the other clients.)"""
+        by = compressor(asked.by)
+        good, rejected = [], {}
+        for member, reply in self.asked(messages):
+            try:
+                good.append(received.opened(reply, member.name, state, by, member.samples))
+            except NetsukeError as error:
+                rejected[member.name] = str(error)
+        good, absurd = received.sensible(good)
+        return good, rejected | absurd
+
     def worths(self, whole: State) -> list[tuple[Worth, int]]:
         """What the units of the whole network are worth to each client, and how many samples it has. Raises NetsukeError
         where too few say so."""
         free = self._free()
         content = RecordDict({ARRAYS: packed(whole)})
         asked = [Message(content, member.node, WORTH) for member in free]
-        waiting = {n: self.members.known[node] for n, node in self.hall.ask(asked).items()}
         found = [
             (tuple(t.double().numpy() for t in arrays_in(reply).values()), member.samples)
-            for member, reply in self._replies(waiting)
+            for member, reply in self.asked(asked)
             if not reply.has_error()
         ]
         if len(found) < self.least:
@@ -167,8 +171,9 @@ class Rounds:
             message.content[ARRAYS] = sent
         return made
 
-    def _replies(self, waiting: dict[str, Member]) -> list[tuple[Member, Message]]:
-        """Those of all, or of enough and of who came soon after."""
+    def asked(self, messages: list[Message]) -> list[tuple[Member, Message]]:
+        """The answers to these: of all, or of enough and of who came soon after."""
+        waiting = {n: self.members.known[node] for n, node in self.hall.ask(messages).items()}
         start, total = time.monotonic(), len(waiting)
         found: list[tuple[Member, Message]] = []
         end = start + self.timeout

@@ -110,4 +110,6 @@ STRATEGIES: dict[str, Make] = {
     "trimmed": lambda how, _: FedTrimmedAvg(beta=how.trim, **ALL),
 }
 """McMahan et al., 2017; Li et al., 2020; Reddi et al., 2021; Yin et al., 2018, for the last two."""
+MEANS = ("fedavg", "fedprox", "fedadam")
+"""Those that look at the mean alone."""
 PRIVATE = ("fedavg", "fedprox")

@@ -1,6 +1,6 @@
 """What training changed of a network, in few bytes, and the network that it makes of another's."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,8 @@ from netsuke.nets.compressors.memory import Memory
 
 State = Mapping[str, Tensor]
 """Of a network, by name; what is no floating point is not learned, and not sent."""
+WEIGHTS = "weights"
+"""What a memory knows them by."""
 
 
 @dataclass(frozen=True)
@@ -32,21 +34,26 @@ def learned(state: State) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
 
 
-def changed(
-    before: State, after: State, by: Compressor, kept: tuple[Memory, Hashable], draw: Generator
-) -> Update:
-    """after − before. kept: the memory of what was not sent so far, and under which name."""
-    memory, name = kept
-    wanted = memory.with_kept(name, flat(after, _large(before)) - flat(before, _large(before)))
+def changed(before: State, after: State, by: Compressor, memory: Memory, draw: Generator) -> Update:
+    """after − before. memory: of what was not sent so far."""
+    names = _large(before)
+    wanted = memory.with_kept(WEIGHTS, flat(after, names) - flat(before, names))
     packed = by.pack(wanted, draw)
-    memory.sent(name, wanted, by.unpack(packed, len(wanted)))
+    memory.sent(WEIGHTS, wanted, by.unpack(packed, len(wanted)))
     return Update(packed, flat(after, _small(before)) - flat(before, _small(before)))
+
+
+def moved(memory: Memory, before: State, shape: Callable[[State], State]) -> None:
+    """The network is of another shape from now on. before: a state of the earlier one. shape: what is left of such tensors, by
+    name."""
+    names = _large(before)
+    memory.moved(WEIGHTS, lambda values: flat(shape(parted(values, before, names)), names))
 
 
 def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
     """before + update. Raises NetsukeError where it is not of such a network."""
-    large, small = _large(before), _small(before)
-    count, rest = (sum(before[name].numel() for name in names) for names in (large, small))
+    weights, small = _large(before), _small(before)
+    count, rest = (sum(before[name].numel() for name in names) for names in (weights, small))
     size = by.pack(torch.zeros(count), Generator()).numel()
     right = ((update.large, (size,), torch.uint8), (update.small, (rest,), torch.float32))
     if any(t.shape != shape or t.dtype is not kind for t, shape, kind in right):
@@ -58,7 +65,7 @@ def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
         change = by.unpack(update.large, count)
     except (RuntimeError, IndexError) as error:
         raise NetsukeError(f"its update is of another network: {error}") from error
-    return _added(before, large, change) | _added(before, small, update.small)
+    return _added(before, weights, change) | _added(before, small, update.small)
 
 
 def _large(state: State) -> list[str]:

@@ -20,9 +20,10 @@ from netsuke.federation.job import Job
 from netsuke.federation.keys import made
 from netsuke.federation.members import Members
 from netsuke.federation.partition import partition
-from netsuke.federation.plan import Plan
+from netsuke.federation.plan import FEWEST, Plan
 from netsuke.federation.progress import Progress
 from netsuke.federation.rounds import Rounds
+from netsuke.federation.secure import SecureRounds
 from netsuke.federation.update import State
 from netsuke.intake import take_goal, take_model
 from netsuke.passes.quantize.static import Static
@@ -95,7 +96,11 @@ def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
             team.clients(link, _job(plan), plan.clients)
         with opened(link) as hall:
             members = Members(hall, taken)
-            yield Rounds(hall, members, plan.least, plan.timeout, team.check)
+            if plan.secure:
+                least = max(plan.least, FEWEST)
+                yield SecureRounds(hall, members, least, plan.timeout, team.check)
+            else:
+                yield Rounds(hall, members, plan.least, plan.timeout, team.check)
 
 
 def _job(plan: Plan) -> Job:

@@ -3,14 +3,13 @@
     ddp = DistributedDataParallel(network)
     traffic = netsuke.gradients.compress(ddp, bits=4)
 
-``compress`` sends what a compressor makes of them (``Stochastic``, ``Ternary``, ``Sign``, ``TopK``, ``TopKInt8``); ``powersgd`` and ``fp16`` are
+``compress`` sends what a compressor makes of them (``Stochastic``, ``Ternary``, ``Sign``, ``TopK``); ``powersgd`` and ``fp16`` are
 torch's own hooks, counted alike.
 """
 
 from netsuke.gradients.gathered import compress
 from netsuke.gradients.reduced import fp16, powersgd
 from netsuke.gradients.traffic import Traffic
-from netsuke.nets.compressors.largest import TopKInt8
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Stochastic
 from netsuke.nets.compressors.ternary import Ternary
@@ -21,7 +20,6 @@ __all__ = [
     "Stochastic",
     "Ternary",
     "TopK",
-    "TopKInt8",
     "Traffic",
     "compress",
     "fp16",

@@ -8,9 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from netsuke.nets.compressors.compressor import Compressor
-from netsuke.nets.compressors.largest import BLOCK, TopKInt8
+from netsuke.nets.compressors.full import Full
 from netsuke.nets.compressors.levels import BUCKET, joined, split
 from netsuke.nets.compressors.memory import Corrected, Feedback
+from netsuke.nets.compressors.places import packed_places, places_bytes, unpacked_places
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Bits, Stochastic
 from netsuke.nets.compressors.ternary import Ternary
@@ -18,7 +19,7 @@ from netsuke.nets.compressors.topk import OPENING, TopK
 
 EVERY: tuple[Compressor, ...] = (
     Stochastic(bits=8), Stochastic(bits=4), Stochastic(bits=2), Ternary(), Sign(), TopK(share=0.01),
-    TopKInt8(share=0.01),
+    TopK(share=0.01, by=Sign()),
 )  # fmt: skip
 UNBIASED = {Stochastic(bits=8): 127, Stochastic(bits=4): 7, Stochastic(bits=2): 1, Ternary(): 1}
 """With the levels between nothing and the largest."""
@@ -49,7 +50,7 @@ def test_the_mean_of_many_is_what_was_sent(one: Compressor):
 
 
 @pytest.mark.parametrize(
-    "one", [Sign(), TopK(share=0.01, momentum=0), TopKInt8(share=0.01, momentum=0)], ids=str
+    "one", [Sign(), TopK(share=0.01, momentum=0), TopK(share=0.01, by=Sign(), momentum=0)], ids=str
 )
 def test_what_is_biased_arrives_in_time_by_feedback(one: Compressor):
     sent, memory, heard, draw = values(600), one.memory(), torch.zeros(600), Generator()
@@ -96,7 +97,7 @@ def test_what_is_not_finite_is_told_as_such_and_not_kept(one: Compressor, bad: f
 @pytest.mark.parametrize(
     ("one", "times"),
     [(Stochastic(bits=8), 3.93), (Stochastic(bits=4), 7.75), (Stochastic(bits=2), 15), (Ternary(), 18.5),
-     (Sign(), 28), (TopK(share=0.001), 499)],
+     (Sign(), 28), (TopK(share=0.001), 720), (TopK(share=0.03, by=Sign()), 128)],
     ids=str,
 )  # fmt: skip
 def test_times_fewer_bytes(one: Compressor, times: float):
@@ -161,26 +162,40 @@ def test_what_waited_long_begins_anew():
     assert found[11] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("count", [1, 700, BLOCK, BLOCK + 1, 5 * BLOCK - 3])
-def test_places_in_two_bytes_are_those_of_four(count: int):
-    sent = torch.randn(count, generator=Generator().manual_seed(2))
-    short, long = TopKInt8(share=0.02, momentum=0), TopK(share=0.02, momentum=0)
-    near, exact = told(short, sent), told(long, sent)
-    assert torch.equal(near.nonzero(), exact.nonzero())
-    assert (near - exact).abs().max() <= exact.abs().max() / 127
-    many = math.ceil(0.02 * count)
-    each = 3 * many + 4 * -(-count // BLOCK) + 4 * -(-many // BUCKET)
-    assert short.pack(sent, Generator()).numel() == each
+@pytest.mark.parametrize("share", [1e-6, 0.001, 0.03, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("count", [1, 2, 700, 65_537])
+def test_places_are_told_in_two_bits_more_than_they_could_be(count: int, share: float):
+    many = max(1, math.ceil(share * count))
+    places = torch.randperm(count, generator=Generator().manual_seed(2))[:many].sort().values
+    packed = packed_places(places, count)
+    assert len(packed) == places_bytes(many, count)
+    assert torch.equal(unpacked_places(packed, many, count), places)
+    assert 8 * len(packed) <= many * (2 + math.log2(count / many)) + 16
+
+
+def test_of_the_largest_the_signs():
+    sent = torch.randn(5000, generator=Generator().manual_seed(2))
+    signs, exact = (told(TopK(share=0.02, by=by, momentum=0), sent) for by in (Sign(), Full()))
+    assert torch.equal(signs.sign(), exact.sign())
+    sizes = signs[signs != 0].abs().unique().tolist()
+    assert sizes == pytest.approx([float(exact[exact != 0].abs().mean())])
+
+
+def test_what_a_sign_leaves_out_goes_later_with_momentum_too():
+    memory, sent = Corrected(0.5), torch.tensor([1.0, 0.5])
+    wanted = memory.with_kept("all", sent).clone()
+    memory.sent("all", wanted, torch.tensor([0.75, 0.75]))
+    assert memory.with_kept("all", torch.zeros(2)).tolist() == pytest.approx([0.75, 0.0])
 
 
 def test_places_beyond_the_end_are_an_error():
-    one = TopKInt8(share=0.02, momentum=0)
+    one = TopK(share=0.02, momentum=0)
     packed = one.pack(torch.randn(1000), Generator())
     spoilt = packed.clone()
-    spoilt[4 + 20 : 4 + 40] = 255  # the upper halves of the places
+    spoilt[:6] = 0  # fewer of them than there are to be
     with pytest.raises((RuntimeError, IndexError)):
         one.unpack(spoilt, 1000)
     spoilt = packed.clone()
-    spoilt[0] += 1  # more in the block than there are
+    spoilt[: places_bytes(20, 1000)] = 255
     with pytest.raises((RuntimeError, IndexError)):
         one.unpack(spoilt, 1000)

@@ -66,6 +66,15 @@ def _slice_tensors(network: GraphModule, known: Groups, stays: np.ndarray) -> No
         set_tensor(network, name, _tensor(network, name).detach().index_select(dim, kept))
 
 
+def taken_out(whole: Mapping[str, Tensor], known: Groups, keep: Keep) -> dict[str, Tensor]:
+    """What ``cut`` leaves of the tensors of the whole network; the inverse of ``put_back``."""
+    out = dict(whole)
+    for name, dim, kept in left(known, known.stays(keep)):
+        if name in out:
+            out[name] = out[name].index_select(dim, kept)
+    return out
+
+
 def put_back(
     whole: Mapping[str, Tensor], part: Mapping[str, Tensor], known: Groups, keep: Keep
 ) -> dict[str, Tensor]:

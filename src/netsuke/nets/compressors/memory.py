@@ -1,7 +1,7 @@
 """What one machine keeps of what it did not send."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,10 @@ class Memory(ABC):
     def sent(self, name: Hashable, wanted: Tensor, sent: Tensor) -> None:
         """Take note of what was sent of what was wanted."""
 
+    @abstractmethod
+    def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
+        """Vectors of this name are of other values from now on: ``to`` gives what there is of an earlier one."""
+
 
 class Forgetful(Memory):
     """Keeps nothing: for what is unbiased."""
@@ -27,6 +31,9 @@ class Forgetful(Memory):
         return values
 
     def sent(self, name: Hashable, wanted: Tensor, sent: Tensor) -> None:
+        return
+
+    def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
         return
 
 
@@ -43,6 +50,10 @@ class Feedback(Memory):
 
     def sent(self, name: Hashable, wanted: Tensor, sent: Tensor) -> None:
         self._left[name] = _finite(wanted - sent)
+
+    def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
+        if name in self._left:
+            self._left[name] = to(self._left[name])
 
 
 @dataclass
@@ -82,8 +93,13 @@ class Corrected(Memory):
         gone = (sent != 0) | spoilt
         stale = gone & (course.waited > 1 / (1 - self.momentum))
         course.speed.masked_fill_(stale | spoilt, 0.0)
-        course.gathered.masked_fill_(gone, 0.0)
+        course.gathered.sub_(_finite(sent)).masked_fill_(spoilt, 0.0)
         course.waited.masked_fill_(gone, 0.0)
+
+    def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
+        if name in self._courses:
+            was = self._courses[name]
+            self._courses[name] = _Course(to(was.speed), to(was.gathered), to(was.waited))
 
 
 def _finite(values: Tensor) -> Tensor:
