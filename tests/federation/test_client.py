@@ -9,8 +9,8 @@ from torch import Tensor
 
 from netsuke.federation.client import Client
 from netsuke.federation.job import Asked, Job, compressor
-from netsuke.federation.letter import ARRAYS, arrays_in, letter, packed
-from netsuke.federation.update import State, Update, applied, learned
+from netsuke.federation.letter import ARRAYS, UPDATE, arrays_in, letter, packed
+from netsuke.federation.update import State, applied, learned
 from netsuke.nets.channels.surgery import cut
 
 WORKLOAD = Path(__file__).parents[1] / "workload_tiny.py"
@@ -36,8 +36,7 @@ def trained(one: Client, state: State, task: Asked) -> dict[str, Tensor]:
     content = letter(asked=task.to_json())
     content[ARRAYS] = packed(state)
     reply = one.train(Message(content, 1, MessageType.TRAIN), Context(1, 1, {}, RecordDict({}), {}))
-    heard = arrays_in(reply)
-    after = applied(state, Update(heard["large"], heard["small"]), compressor(task.by))
+    after = applied(state, arrays_in(reply)[UPDATE], compressor(task.by))
     return {name: after[name] - state[name] for name in after if state[name].ndim > 1}
 
 

@@ -8,7 +8,7 @@ from torch import Generator
 
 from netsuke import NetsukeError
 from netsuke.federation.job import compressor
-from netsuke.federation.letter import letter
+from netsuke.federation.letter import UPDATE, letter
 from netsuke.federation.received import opened, sensible
 from netsuke.federation.update import changed
 
@@ -18,9 +18,8 @@ BY = compressor("int8")
 
 def reply(after, samples: float = 10, **more: float) -> Message:
     update = changed(BEFORE, after, BY, BY.memory(), Generator().manual_seed(0))
-    arrays = {"large": update.large, "small": update.small}
     figures = {"num-examples": samples, "loss": 0.5, "seconds": 1.0, **more}
-    return Message(letter(arrays, figures), reply_to=asked())
+    return Message(letter({UPDATE: update}, figures), reply_to=asked())
 
 
 def asked() -> Message:
@@ -62,7 +61,7 @@ def test_an_error_is_told_as_it_is():
         opened(failed, "kitchen", BEFORE, BY, samples=10)
 
 
-@pytest.mark.parametrize("content", [letter(), letter({"large": torch.zeros(3)}), letter(asked="{}")])  # fmt: skip
+@pytest.mark.parametrize("content", [letter(), letter({"worth": torch.zeros(3)}), letter(asked="{}")])  # fmt: skip
 def test_what_is_no_update(content):
     with pytest.raises(NetsukeError, match="its message"):
         opened(Message(content, reply_to=asked()), "kitchen", BEFORE, BY, samples=10)

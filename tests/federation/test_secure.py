@@ -17,12 +17,11 @@ from tests.federation.test_federate import record, run
 from torch import Tensor
 
 from netsuke import NetsukeError
-from netsuke.federation.letter import letter
+from netsuke.federation.letter import UPDATE, letter
 from netsuke.federation.masks import MODULUS, masked, masks
 from netsuke.federation.plan import Plan
 from netsuke.federation.secure import SecureRounds
 from netsuke.federation.strategies import Aggregation
-from netsuke.nets.compressors.full import Full
 
 STATE = {"weight": torch.zeros(40, 30), "bias": torch.zeros(40)}
 SAMPLES = (10, 20, 30, 40)
@@ -80,10 +79,8 @@ class Clients(SecureRounds):
     def _train(self, message: Message, context: Context) -> Message:
         number = message.metadata.dst_node_id - 1
         change = self.given[number]
-        arrays = {
-            "large": Full().pack(change["weight"].flatten(), torch.Generator()),
-            "small": change["bias"],
-        }
+        whole = torch.cat([change["weight"].flatten(), change["bias"]])
+        arrays = {UPDATE: whole.view(torch.uint8)}
         figures = {"num-examples": SAMPLES[number], "loss": 1.0, "seconds": 0.5}
         return Message(letter(arrays, figures), reply_to=message)
 

@@ -17,7 +17,7 @@ from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.federation.adaptive import Shape, worth
 from netsuke.federation.job import Asked, Job, asked, compressor
-from netsuke.federation.letter import described, letter, state_in, text_in
+from netsuke.federation.letter import UPDATE, described, letter, state_in, text_in
 from netsuke.federation.masks import masked
 from netsuke.federation.partition import check_samples, partition, share
 from netsuke.federation.update import State, changed, learned, moved
@@ -82,11 +82,10 @@ class Client:
         by = compressor(task.by)
         self._memory = self._memory or by.memory()
         update = changed(before, made.network.state_dict(), by, self._memory, self._draw)
-        arrays = {"large": update.large, "small": update.small}
         figures = {
             "num-examples": made.samples, "loss": made.loss, "seconds": time.monotonic() - start
         }  # fmt: skip
-        return Message(letter(arrays, figures), reply_to=message)
+        return Message(letter({UPDATE: update}, figures), reply_to=message)
 
     def worth(self, message: Message, context: Context) -> Message:
         """What the units of the network that came are worth on this client's samples."""

@@ -25,7 +25,7 @@ WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
 NEVER = 2
 """How a process ends that would end so again."""
-MORE = 0.25
+MORE = 0.5
 """Of the time that a client waited for work so far, what it waits until it looks again."""
 
 

@@ -12,7 +12,8 @@ from netsuke.core.errors import NetsukeError
 from netsuke.federation.update import State, flat, learned, parted
 
 ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
-WHOLE = "whole"
+WHOLE, UPDATE = "whole", "update"
+"""The one array of a message: Flower asks for each on its own, with a kilobyte around it."""
 WORTH = "query.worth"
 """The kind of message that asks what channels are worth."""
 
@@ -42,8 +43,7 @@ def tensors(arrays: ArrayRecord) -> dict[str, Tensor]:
 
 
 def packed(state: State) -> ArrayRecord:
-    """A network's state as one array: Flower asks for each array of a message on its own, with more bytes around it than
-    most of them have."""
+    """A network's state as one array."""
     return record({WHOLE: flat(state, sorted(learned(state)))})
 
 

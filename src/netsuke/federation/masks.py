@@ -21,8 +21,7 @@ from flwr.compat.common.recorddict_compat import fitres_to_recorddict
 from numpy.typing import NDArray
 
 from netsuke.core.errors import NetsukeError
-from netsuke.federation.letter import arrays_in, figure_in
-from netsuke.federation.update import Update
+from netsuke.federation.letter import UPDATE, arrays_in, figure_in
 
 MODULUS = 2**32
 """Of the sums: what a place of a mask is drawn from."""
@@ -64,24 +63,11 @@ def masked(message: Message, context: Context, call_next: ClientAppCallable) -> 
 def _as_fitted(reply: Message, asked: Message) -> Message:
     """What the protocol takes for a client's result. Raises NetsukeError for values that are no numbers: of a masked sum nobody
     can tell any more."""
-    arrays = arrays_in(reply)
-    vector = joined(Update(arrays["large"], arrays["small"]))
+    # Whole numbers of 28 bits are to be made of it: in doubles.
+    vector = arrays_in(reply)[UPDATE].view(torch.float32).double().numpy()
     if not np.isfinite(vector).all():
         raise NetsukeError("its update has values that are no numbers")
     told: dict[str, Any] = {name: figure_in(reply, name) for name in FIGURES}
     samples = int(figure_in(reply, "num-examples"))
     result = FitRes(Status(Code.OK, ""), ndarrays_to_parameters([vector]), samples, told)
     return Message(fitres_to_recorddict(result, keep_input=False), reply_to=asked)
-
-
-def joined(update: Update) -> NDArray[np.float64]:
-    """An update in full as one vector, in doubles: whole numbers of 28 bits are to be made of it."""
-    both = torch.cat([update.large.view(torch.float32), update.small])
-    found: NDArray[np.float64] = both.double().numpy()
-    return found
-
-
-def parted(vector: NDArray[Any], large: int) -> Update:
-    """And again as an update, the first ``large`` values of which are weights."""
-    values = torch.from_numpy(vector.astype(np.float32))
-    return Update(values[:large].view(torch.uint8), values[large:])

@@ -9,8 +9,8 @@ from flwr.app import Message
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
-from netsuke.federation.letter import arrays_in, figure_in, letter
-from netsuke.federation.update import State, Update, applied
+from netsuke.federation.letter import UPDATE, arrays_in, figure_in, letter
+from netsuke.federation.update import State, applied
 from netsuke.nets.compressors.compressor import Compressor
 
 ABSURD = 20.0
@@ -43,17 +43,16 @@ def opened(reply: Message, name: str, before: State, by: Compressor, samples: in
     if reply.has_error():
         raise NetsukeError(str(reply.error.reason))
     arrays = arrays_in(reply)
-    if set(arrays) != {"large", "small"}:
+    if set(arrays) != {UPDATE}:
         raise NetsukeError("its message is no update")
     count, loss, seconds = (figure_in(reply, name) for name in ("num-examples", "loss", "seconds"))
     if not 0 < count <= samples:
         raise NetsukeError(f"it trained on {count:,.0f} samples, and said it had {samples:,}")
-    update = Update(arrays["large"], arrays["small"])
-    state = applied(before, update, by)
+    state = applied(before, arrays[UPDATE], by)
     if not all(bool(t.isfinite().all()) for t in state.values()):
         raise NetsukeError("its update has values that are no numbers")
     length = _length(before, state)
-    return Trained(reply, name, state, length, update.bytes, int(count), loss, seconds)
+    return Trained(reply, name, state, length, arrays[UPDATE].numel(), int(count), loss, seconds)
 
 
 def sensible(found: Sequence[Trained]) -> tuple[list[Trained], dict[str, str]]:

@@ -11,18 +11,20 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.common import FitIns, FitRes, Parameters, parameters_to_ndarrays
 from flwr.server import LegacyContext
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 from flwr.serverapp import Grid
+from torch import Generator
 
 from netsuke.federation.job import Asked
-from netsuke.federation.masks import MODULUS, parted
+from netsuke.federation.masks import MODULUS
 from netsuke.federation.received import Trained
 from netsuke.federation.rounds import Rounds
-from netsuke.federation.update import State, applied, learned
+from netsuke.federation.update import State, applied
 from netsuke.nets.compressors.full import Full
 
 SHARES = 2 / 3
@@ -52,8 +54,7 @@ class SecureRounds(Rounds):
 
     def _trained(self, found: "_Sum", state: State) -> list[Trained]:
         """Of each client the mean of all, so that the mean of those is that again."""
-        weights = sum(t.numel() for t in learned(state).values() if t.ndim > 1)
-        mean = applied(state, parted(found.mean, weights), Full())
+        mean = applied(state, Full().pack(torch.from_numpy(found.mean), Generator()), Full())
         return [
             Trained(
                 message=found.replies[node], name=self.members.known[node].name, state=mean, length=0.0,

@@ -1,7 +1,6 @@
 """What training changed of a network, in few bytes, and the network that it makes of another's."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -16,31 +15,21 @@ WEIGHTS = "weights"
 """What a memory knows them by."""
 
 
-@dataclass(frozen=True)
-class Update:
-    """large: of all weights of two or more dimensions, as the compressor packs them, uint8. small: of all else (biases,
-    scales, statistics), float32: together they are a hundredth of the bytes and decide what a layer is worth."""
-
-    large: Tensor
-    small: Tensor
-
-    @property
-    def bytes(self) -> int:
-        return self.large.numel() + 4 * self.small.numel()
-
-
 def learned(state: State) -> dict[str, Tensor]:
     """What of a state is sent."""
     return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
 
 
-def changed(before: State, after: State, by: Compressor, memory: Memory, draw: Generator) -> Update:
-    """after − before. memory: of what was not sent so far."""
+def changed(before: State, after: State, by: Compressor, memory: Memory, draw: Generator) -> Tensor:
+    """after − before, uint8: all weights of two or more dimensions as the compressor packs them, then all else (biases,
+    scales, statistics) as float32: it is a hundredth of the bytes and decides what a layer is worth. memory: of what was not
+    sent so far."""
     names = _large(before)
     wanted = memory.with_kept(WEIGHTS, flat(after, names) - flat(before, names))
     packed = by.pack(wanted, draw)
     memory.sent(WEIGHTS, wanted, by.unpack(packed, len(wanted)))
-    return Update(packed, flat(after, _small(before)) - flat(before, _small(before)))
+    rest = flat(after, _small(before)) - flat(before, _small(before))
+    return torch.cat([packed, rest.view(torch.uint8)])
 
 
 def moved(memory: Memory, before: State, shape: Callable[[State], State]) -> None:
@@ -50,22 +39,21 @@ def moved(memory: Memory, before: State, shape: Callable[[State], State]) -> Non
     memory.moved(WEIGHTS, lambda values: flat(shape(parted(values, before, names)), names))
 
 
-def applied(before: State, update: Update, by: Compressor) -> dict[str, Tensor]:
+def applied(before: State, update: Tensor, by: Compressor) -> dict[str, Tensor]:
     """before + update. Raises NetsukeError where it is not of such a network."""
     weights, small = _large(before), _small(before)
     count, rest = (sum(before[name].numel() for name in names) for names in (weights, small))
     size = by.pack(torch.zeros(count), Generator()).numel()
-    right = ((update.large, (size,), torch.uint8), (update.small, (rest,), torch.float32))
-    if any(t.shape != shape or t.dtype is not kind for t, shape, kind in right):
+    if update.shape != (size + 4 * rest,) or update.dtype is not torch.uint8:
         raise NetsukeError(
-            f"its update is of another network: {update.large.numel():,} bytes and {update.small.numel():,} values, "
-            f"{size:,} and {rest:,} expected"
+            f"its update is of another network: {update.numel():,} values of {update.dtype}, {size + 4 * rest:,} bytes expected"
         )
     try:
-        change = by.unpack(update.large, count)
+        change = by.unpack(update[:size], count)
     except (RuntimeError, IndexError) as error:
         raise NetsukeError(f"its update is of another network: {error}") from error
-    return _added(before, weights, change) | _added(before, small, update.small)
+    others = update[size:].clone().view(torch.float32)
+    return _added(before, weights, change) | _added(before, small, others)
 
 
 def _large(state: State) -> list[str]:
