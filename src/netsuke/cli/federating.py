@@ -26,7 +26,7 @@ def federate(
         str, typer.Option(help="fedavg, fedprox, fedadam, fedmedian or trimmed.")
     ] = "fedavg",
     compress: Annotated[
-        str, typer.Option(help="Of what goes up: full, int8, int4, int2, ternary, sign, topk:0.01 or topk:0.03:int4.")
+        str, typer.Option(help="Of what goes up: full, int8, int4, int2, natural, ternary, sign, topk:0.01 or topk:0.03:natural.")
     ] = "full",
     prune: Annotated[
         float, typer.Option(help="Share of the network's time that leaves while it trains; 0 for none.")

@@ -9,6 +9,7 @@ from netsuke import __version__
 from netsuke.core.errors import NetsukeError
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.full import Full
+from netsuke.nets.compressors.natural import Natural
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Stochastic
 from netsuke.nets.compressors.ternary import Ternary
@@ -62,8 +63,8 @@ def asked(text: str) -> Asked:
 
 
 def compressor(text: str) -> Compressor:
-    """``full``, ``int8``, ``int4``, ``int2``, ``ternary``, ``sign``, or of the largest values alone as ``topk:SHARE`` or, packed by
-    one of these, ``topk:SHARE:int4``. Raises NetsukeError for another."""
+    """``full``, ``int8``, ``int4``, ``int2``, ``natural``, ``ternary``, ``sign``, or of the largest values alone as ``topk:SHARE`` or, packed by
+    one of these, ``topk:SHARE:natural``. Raises NetsukeError for another."""
     kind, _, rest = text.partition(":")
     if kind == "topk":
         share, _, by = rest.partition(":")
@@ -77,10 +78,10 @@ def compressor(text: str) -> Compressor:
 def _plain(text: str) -> Compressor:
     made: dict[str, Compressor] = {
         "full": Full(), "int8": Stochastic(bits=8), "int4": Stochastic(bits=4), "int2": Stochastic(bits=2),
-        "ternary": Ternary(), "sign": Sign(),
+        "natural": Natural(), "ternary": Ternary(), "sign": Sign(),
     }  # fmt: skip
     if text not in made:
         raise NetsukeError(
-            f"compress: {text!r}; there are {', '.join(made)}, topk:0.01 and topk:0.01:int4"
+            f"compress: {text!r}; there are {', '.join(made)}, topk:0.01 and topk:0.01:natural"
         )
     return made[text]

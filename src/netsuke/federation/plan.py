@@ -25,8 +25,8 @@ class Plan:
     the workload's training samples ("even", "dirichlet:0.5", "owners"). epochs, lr, batch: of a client's training in
     a round; the rate falls over the rounds like a cosine. soft, temperature: how much of their loss is to imitate the network
     as it came, and at which temperature (Hinton et al., 2015). bits: of weights that are trained as integers and stored as such
-    in the end, 0 for floats. compress: what is sent up ("full", "int8", "int4", "int2", "ternary",
-    "sign", "topk:0.01", "topk:0.03:int4"). secure: whether the server learns the mean of the changes alone. on: paired devices that are the clients instead, each with data of its own. host: where the server listens.
+    in the end, 0 for floats. compress: what is sent up ("full", "int8", "int4", "int2", "natural",
+    "ternary", "sign", "topk:0.01", "topk:0.03:natural"). secure: whether the server learns the mean of the changes alone. on: paired devices that are the clients instead, each with data of its own. host: where the server listens.
     least: clients that a round needs. timeout: seconds that so many are waited for.
     """
 

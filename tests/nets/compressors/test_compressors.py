@@ -11,6 +11,7 @@ from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.full import Full
 from netsuke.nets.compressors.levels import BUCKET, joined, split
 from netsuke.nets.compressors.memory import Corrected, Feedback
+from netsuke.nets.compressors.natural import Natural
 from netsuke.nets.compressors.places import packed_places, places_bytes, unpacked_places
 from netsuke.nets.compressors.sign import Sign
 from netsuke.nets.compressors.stochastic import Bits, Stochastic
@@ -18,11 +19,17 @@ from netsuke.nets.compressors.ternary import Ternary
 from netsuke.nets.compressors.topk import OPENING, TopK
 
 EVERY: tuple[Compressor, ...] = (
-    Stochastic(bits=8), Stochastic(bits=4), Stochastic(bits=2), Ternary(), Sign(), TopK(share=0.01),
+    Stochastic(bits=8), Stochastic(bits=4), Stochastic(bits=2), Natural(), Ternary(), Sign(), TopK(share=0.01),
     TopK(share=0.01, by=Sign()),
 )  # fmt: skip
-UNBIASED = {Stochastic(bits=8): 127, Stochastic(bits=4): 7, Stochastic(bits=2): 1, Ternary(): 1}
-"""With the levels between nothing and the largest."""
+UNBIASED = {
+    Stochastic(bits=8): 127,
+    Stochastic(bits=4): 7,
+    Stochastic(bits=2): 1,
+    Ternary(): 1,
+    Natural(): 64,
+}
+"""With how many times the least above nothing goes into the largest."""
 
 
 def told(one: Compressor, values: Tensor, seed: int = 0) -> Tensor:
@@ -96,7 +103,7 @@ def test_what_is_not_finite_is_told_as_such_and_not_kept(one: Compressor, bad: f
 
 @pytest.mark.parametrize(
     ("one", "times"),
-    [(Stochastic(bits=8), 3.93), (Stochastic(bits=4), 7.75), (Stochastic(bits=2), 15), (Ternary(), 18.5),
+    [(Stochastic(bits=8), 3.93), (Stochastic(bits=4), 7.75), (Stochastic(bits=2), 15), (Natural(), 7.75), (Ternary(), 18.5),
      (Sign(), 28), (TopK(share=0.001), 720), (TopK(share=0.03, by=Sign()), 128)],
     ids=str,
 )  # fmt: skip
@@ -110,6 +117,18 @@ def test_levels_are_kept_exactly(bits: Bits):
     most = 2 ** (bits - 1) - 1
     sent = torch.arange(-most, most + 1).repeat(300).float() / most
     assert torch.allclose(told(Stochastic(bits=bits), sent), sent, atol=1e-6)
+
+
+def test_a_power_of_two_is_told_as_it_is_and_others_are_off_by_half_at_most():
+    powers = torch.cat([2.0 ** torch.arange(-6, 1), -(2.0 ** torch.arange(-6, 1)), torch.zeros(1)])
+    assert torch.equal(told(Natural(), powers), powers)
+    sent = torch.linspace(2.0**-6, 1, 511).repeat(100)
+    heard = told(Natural(), torch.cat([sent, torch.ones(1)]))[:-1]
+    assert ((heard - sent).abs() <= sent).all()
+    assert float(((heard - sent) ** 2).mean() / (sent**2).mean()) < 1 / 8  # the paper's bound
+    even = told(Stochastic(bits=4), torch.cat([sent, torch.ones(1)]))[:-1]
+    small = sent < 1 / 8
+    assert ((heard - sent)[small] ** 2).mean() < ((even - sent)[small] ** 2).mean() / 5
 
 
 @pytest.mark.parametrize("base", [2, 3, 4, 16, 256])
