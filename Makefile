@@ -10,7 +10,7 @@ help:
 	@echo "make demo    carve a small network, open runs/digits-*/report.html   (~3 minutes after the install)"
 	@echo "make test    the tests"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   every figure; make bench-AREA for one area (walk, quantize, prune, advise, search, shard)"
+	@echo "make bench   every figure; make bench-AREA for one area (walk, quantize, prune, advise, search, shard, federate)"
 	@echo "make arm     the agent on an emulated 64-bit ARM (Debian; fetches 100 MB)"
 
 install: $(STAMP)
@@ -32,7 +32,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-walk bench-quantize bench-prune bench-advise bench-search bench-shard
+bench: bench-walk bench-quantize bench-prune bench-advise bench-search bench-shard bench-federate
 
 arm: $(STAMP)
 	$(BIN)/python -m bench arm
