@@ -3,7 +3,7 @@ import pytest
 
 from netsuke import NetsukeError, Task
 from netsuke.core.task import ready
-from netsuke.federation.partition import Dirichlet, Even, Owners, partition, share
+from netsuke.federation.partition import Dirichlet, Even, Owners, check_samples, partition, share
 
 CLASSES = 5
 
@@ -66,11 +66,16 @@ def test_a_client_gets_its_own_samples():
 
 @pytest.mark.parametrize(
     ("how", "clients", "said"),
-    [(Owners(), 2, "the task names none"), (Dirichlet(0.01), 600, "without samples"), (Even(), 999, "has 1 samples")],
+    [(Owners(), 2, "the task names none"), (Dirichlet(0.01), 600, "without samples")],
 )  # fmt: skip
 def test_what_cannot_be_shared_out_is_said(how, clients, said):
     with pytest.raises(NetsukeError, match=said):
         share(splits(), how, (clients - 1, clients), seed=0)
+
+
+def test_too_few_for_a_client():
+    with pytest.raises(NetsukeError, match="client-9 has 1 training samples; 2 are the least"):
+        check_samples(share(splits(), Even(), (8, 999), seed=0), "client-9")
 
 
 def test_more_clients_than_owners():

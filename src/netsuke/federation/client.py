@@ -45,9 +45,9 @@ class Client:
             which = (number, job.clients)
             own = share(goal.data, partition(job.partition), which, job.seed)
             goal = replace(goal, data=own)
-        check_samples(goal.data, job.name)
-        self._goal: Goal = goal
         self._name = f"{job.name}-{number + 1}" if job.partition else job.name
+        check_samples(goal.data, self._name)
+        self._goal: Goal = goal
         self._draw = Generator().manual_seed(job.seed + number)
         self._memory: Memory | None = None
         self._shape: Shape = {}

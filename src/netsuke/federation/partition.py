@@ -107,16 +107,12 @@ def partition(text: str) -> Partition:
 def share(splits: Splits, how: Partition, which: tuple[int, int], seed: int) -> Splits:
     """The splits of one client. which: (its number from 0 on, how many there are).
 
-    Raises NetsukeError where it has nothing to train on.
+    Raises NetsukeError where there is nothing to share out.
     """
     if splits.train is None:
         raise NetsukeError("federate: the task has no training data")
     number, clients = which
     own = how.rows(splits, clients, seed)[number]
-    if len(own) < LEAST:
-        raise NetsukeError(
-            f"federate: client {number + 1} of {clients} has {len(own)} samples; {LEAST} are the least"
-        )
     before = splits.train.indices
     rows = own if before is None else before[own]
     train = replace(splits.train, indices=rows)
