@@ -31,7 +31,7 @@ FACE = {
     "pack": ["model", "--out", "--since"],
     "unpack": ["stored", "--out", "--since"],
     "pair": ["name", "address", "code", "--forget"],
-    "agent": ["--host", "--port", "--pair", "--state", "--federate"],
+    "agent": ["--host", "--port", "--pair", "--state", "--federate", "--secure"],
     "serve": [
         "what", "--on", "--name", "--objective", "--memory", "--link", "--offline", "--exit", "--workload", "--watch", "--json",
     ],

@@ -7,6 +7,7 @@ import torch
 from flwr.app import Context, Message, MessageType, RecordDict
 from torch import Tensor
 
+from netsuke import NetsukeError
 from netsuke.federation.client import Client
 from netsuke.federation.job import Asked, Job, compressor
 from netsuke.federation.letter import ARRAYS, UPDATE, arrays_in, letter, packed
@@ -26,9 +27,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def client(path: Path) -> Client:
+def client(path: Path, secure: bool = False) -> Client:
     torch.manual_seed(0)  # the network as it comes is new
-    return Client(Job(workload=str(path)), 0)
+    return Client(Job(workload=str(path), secure=secure), 0)
 
 
 def trained(one: Client, state: State, task: Asked) -> dict[str, Tensor]:
@@ -59,3 +60,12 @@ def test_what_was_not_sent_goes_later_though_channels_have_left(given: Path):
     # All of it went; nothing is left, of what left nothing either.
     again = trained(few, state, Asked(**idle))
     assert all(float(t.abs().max()) < 1e-6 for t in again.values())
+
+
+def test_one_that_answers_under_masks_alone_says_nothing_in_the_open(given: Path):
+    one = client(given, secure=True)
+    state = learned(one._model.network.state_dict())
+    with pytest.raises(NetsukeError, match="under masks alone; give netsuke federate --secure"):
+        trained(one, state, Asked(round=1, epochs=1, lr=0.05, batch=32))
+    with pytest.raises(NetsukeError, match="under masks alone"):
+        one.worth(Message(letter(), 1, MessageType.QUERY), Context(1, 1, {}, RecordDict({}), {}))

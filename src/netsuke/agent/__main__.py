@@ -1,6 +1,6 @@
 """``python -m netsuke.agent``, what ``netsuke agent`` becomes: a process that has loaded nothing else.
 
-One argument, in JSON: ``{"host": …, "port": …, "state": folder, "pair": bool, "federate": path or ""}``.
+One argument, in JSON: ``{"host": …, "port": …, "state": folder, "pair": bool, "federate": path or "", "secure": bool}``.
 """
 
 import json
@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+from netsuke.agent.federated import Own
 from netsuke.agent.server import Agent, Place
 from netsuke.agent.state import State
 from netsuke.core.errors import NetsukeError
@@ -18,8 +19,10 @@ def main(arguments: list[str]) -> int:
     told = json.loads(arguments[0])
     state = State(Path(told["state"]))
     try:
-        workload = Path(told["federate"]) if told.get("federate") else None
-        agent = Agent(state, Place(host=told["host"], port=told["port"]), _say, workload)
+        own = (
+            Own(Path(told["federate"]), told.get("secure", False)) if told.get("federate") else None
+        )
+        agent = Agent(state, Place(host=told["host"], port=told["port"]), _say, own)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: agent.end())
         _say(f"netsuke agent at {_shown(agent.address)}, state in {state.folder}")

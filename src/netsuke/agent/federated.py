@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,20 @@ ENDING = 10.0
 """Seconds in which it ends what it started."""
 
 
-class Federated:
-    """workload: what this machine trains on; None where it takes part in nothing. ``turn`` hears what its process says."""
+@dataclass(frozen=True)
+class Own:
+    """What a machine's owner lets federations have. workload: what it trains on. secure: whether it says under masks alone what it
+    learned."""
 
-    def __init__(self, state: State, workload: Path | None) -> None:
-        self._state, self._workload = state, workload
+    workload: Path
+    secure: bool = False
+
+
+class Federated:
+    """own: None where this machine takes part in nothing. ``turn`` hears what its process says."""
+
+    def __init__(self, state: State, own: Own | None) -> None:
+        self._state, self._own = state, own
         self._process: subprocess.Popen[bytes] | None = None
         self._said: dict[str, Any] = {}
 
@@ -55,14 +65,15 @@ class Federated:
 
     def _join(self, asked: Message) -> Message:
         """Whatever it took part in before is over: its server asks anew after a restart."""
-        if self._workload is None:
+        if self._own is None:
             raise WireError(
                 "takes part in no federation; its owner may start it with netsuke agent --federate WORKLOAD.py"
             )
         self.close()
         folder, self._said = self._state.federation, {}
         told = {key: asked.text(key) for key in ("address", "authority", "name")}
-        write_json(folder / "told.json", {**told, "workload": str(self._workload)})
+        own = {"workload": str(self._own.workload), "secure": self._own.secure}
+        write_json(folder / "told.json", {**told, **own})
         self._process = subprocess.Popen(
             [sys.executable, "-m", PROCESS, str(folder)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )  # fmt: skip

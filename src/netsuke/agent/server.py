@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import zmq
 
 from netsuke import __version__
-from netsuke.agent.federated import Federated
+from netsuke.agent.federated import Federated, Own
 from netsuke.agent.jobs import Jobs
 from netsuke.agent.parts import Parts
 from netsuke.agent.shelf import Shelf
@@ -49,9 +48,9 @@ class Place:
 
 
 class Agent:
-    """Answers until ``end`` is called. address: where it listens. workload: what it trains on in a federation."""
+    """Answers until ``end`` is called. address: where it listens. own: what federations may have of it."""
 
-    def __init__(self, state: State, place: Place, say: Say, workload: Path | None = None) -> None:
+    def __init__(self, state: State, place: Place, say: Say, own: Own | None = None) -> None:
         self._state, self._place, self._say = state, place, say
         self._context = zmq.Context[zmq.Socket[bytes]]()
         self._pairing: _Pairing | None = None
@@ -65,7 +64,7 @@ class Agent:
         shelf = Shelf(state.artifacts, lambda: self._jobs.used | self._parts.used)
         self._jobs = Jobs(state.jobs, shelf, state.artifacts)
         self._parts = Parts(state, shelf, place.host)
-        self._federated = Federated(state, workload)
+        self._federated = Federated(state, own)
         self._ways = Ways(self._context, state.keys, self._reply)
         verbs = {
             "hello": self._hello, "echo": _echo, "ping": ping, "welcome": self._ways.welcome, "reach": self._reach,

@@ -31,11 +31,17 @@ def agent(
             help="The workload whose data a paired server may have it train on, here.", exists=True
         ),
     ] = None,
+    secure: Annotated[
+        bool,
+        typer.Option(
+            "--secure", help="It says what it learned under masks alone: netsuke federate --secure."
+        ),
+    ] = False,
 ) -> None:
     """Run on a device: receive models, measure them and serve them, for machines it was paired with."""
     told = {
         "host": host, "port": port, "pair": pair, "state": str(state or own_folder("state")),
-        "federate": str(federate.absolute()) if federate else "",
+        "federate": str(federate.absolute()) if federate else "", "secure": secure,
     }  # fmt: skip
     command = [sys.executable, "-m", "netsuke.agent", json.dumps(told)]
     # In the place of this process, which has loaded what an agent does not need.

@@ -12,13 +12,14 @@ from flwr.clientapp import ClientApp
 from torch import Generator
 
 from netsuke.core.budget import Budget
+from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model
 from netsuke.core.observer import Observer
 from netsuke.federation.adaptive import Shape, worth
 from netsuke.federation.job import Asked, Job, asked, compressor
 from netsuke.federation.letter import UPDATE, described, letter, state_in, text_in
-from netsuke.federation.masks import masked
+from netsuke.federation.masks import masked, under_masks
 from netsuke.federation.partition import check_samples, partition, share
 from netsuke.federation.update import State, changed, learned, moved
 from netsuke.intake import take_goal, take_model
@@ -48,6 +49,7 @@ class Client:
         self._name = f"{job.name}-{number + 1}" if job.partition else job.name
         check_samples(goal.data, self._name)
         self._goal: Goal = goal
+        self._secure = job.secure
         self._draw = Generator().manual_seed(job.seed + number)
         self._memory: Memory | None = None
         self._shape: Shape = {}
@@ -71,6 +73,7 @@ class Client:
     def train(self, message: Message, context: Context) -> Message:
         """A round's training of the network that came; what it changed."""
         start = time.monotonic()
+        self._check_open(message)
         task = asked(text_in(message, "asked"))
         self._reshape({int(group): units for group, units in task.shape.items()})
         network = self._network
@@ -89,11 +92,19 @@ class Client:
 
     def worth(self, message: Message, context: Context) -> Message:
         """What the units of the network that came are worth on this client's samples."""
+        self._check_open(message)
         network = clone(self._model.network)
         network.load_state_dict(state_in(message, network.state_dict()), strict=False)
         found = worth(replace(self._model, network=network), self._goal)
         arrays = {str(number): torch.from_numpy(each).float() for number, each in enumerate(found)}
         return Message(letter(arrays), reply_to=message)
+
+    def _check_open(self, message: Message) -> None:
+        """Raise where an answer in the open is asked of a client that gives none."""
+        if self._secure and not under_masks(message):
+            raise NetsukeError(
+                "it says what it learned under masks alone; give netsuke federate --secure"
+            )
 
     def _reshape(self, shape: Shape) -> None:
         """Have the network that the server cut so far, and of what is kept for later what there is of it."""

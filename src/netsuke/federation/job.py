@@ -19,7 +19,8 @@ from netsuke.nets.compressors.topk import TopK
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """workload, onnx: paths on the client's machine, onnx "" for the workload's own model. partition: of the training data,
-    "" where all of it is this client's. clients: among how many it is shared out. name: of this machine."""
+    "" where all of it is this client's. clients: among how many it is shared out. name: of this machine.
+    secure: whether the client says under masks alone what it learned."""
 
     workload: str
     onnx: str = ""
@@ -27,6 +28,7 @@ class Job:
     clients: int = 1
     seed: int = 0
     name: str = "client"
+    secure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

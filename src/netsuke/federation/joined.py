@@ -1,6 +1,6 @@
 """A client of a federation whose server is another machine: ``python -m netsuke.federation.joined FOLDER``.
 
-FOLDER holds told.json, ``{"address": …, "authority": PEM, "name": …, "workload": path}``. It prints a line of JSON: its public key,
+FOLDER holds told.json, ``{"address": …, "authority": PEM, "name": …, "workload": path, "secure": bool}``. It prints a line of JSON: its public key,
 by which the server is to know it, or why it cannot take part.
 """
 
@@ -35,12 +35,12 @@ def main() -> int:
     return 0
 
 
-def _take_part(folder: Path, told: dict[str, str]) -> None:
+def _take_part(folder: Path, told: dict[str, Any]) -> None:
     """Until it is ended, or a process of it cannot go on."""
     read_workload(Path(told["workload"]))  # what is wrong with it is said at once
     keys = made(folder / "keys", (LOOPBACK,))
     link = Link(told["address"], told["authority"].encode("ascii"))
-    job = Job(workload=told["workload"], name=told["name"])
+    job = Job(workload=told["workload"], name=told["name"], secure=told["secure"])
     public = admit(keys, job.name).with_suffix(".pub")
     _say(public=public.read_text(encoding="ascii"))
     with crew(folder / "machines", keys, lambda line: print(line, file=sys.stderr)) as team:

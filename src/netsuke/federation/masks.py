@@ -49,9 +49,14 @@ for _side in SIDES:
     vars(import_module(_side))["pseudo_rand_gen"] = masks
 
 
+def under_masks(message: Message) -> bool:
+    """Whether a server asks for a step of the protocol."""
+    return RECORD_KEY_CONFIGS in message.content.config_records
+
+
 def masked(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
     """A mod of a ClientApp's: answers as its server asks, in the open or a step of the protocol."""
-    if RECORD_KEY_CONFIGS not in message.content.config_records:
+    if not under_masks(message):
         return call_next(message, context)
 
     def trained(message: Message, context: Context) -> Message:

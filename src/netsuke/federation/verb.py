@@ -106,5 +106,5 @@ def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
 def _job(plan: Plan) -> Job:
     return Job(
         workload=str(Path(plan.origin.workload).absolute()), onnx=plan.origin.model and str(Path(plan.origin.model).absolute()),
-        partition=plan.partition, clients=plan.clients, seed=plan.seed,
+        partition=plan.partition, clients=plan.clients, seed=plan.seed, secure=plan.secure,
     )  # fmt: skip

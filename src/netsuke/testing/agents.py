@@ -62,7 +62,14 @@ def started(
     state: Path, port: int = 0, pair: bool = False, host: str = "127.0.0.1", federate: str = ""
 ) -> Running:
     """federate: the workload that it may be asked to train on."""
-    told = {"host": host, "port": port, "state": str(state), "pair": pair, "federate": federate}
+    told = {
+        "host": host,
+        "port": port,
+        "state": str(state),
+        "pair": pair,
+        "federate": federate,
+        "secure": False,
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "netsuke.agent", json.dumps(told)], stdout=subprocess.PIPE, text=True
     )
