@@ -1,5 +1,6 @@
-"""The network of the figures of ``bench federate``: three convolutions and two layers behind them, as McMahan et al., 2017,
-"Communication-efficient learning of deep networks from decentralized data", had two of each; with BatchNorm."""
+"""The networks of the figures of ``bench federate``: convolutions that each halve their pictures, and two linear layers. With two of
+5 × 5 and 512 units it is that of McMahan et al., 2017, "Communication-efficient learning of deep networks from decentralized data", and
+the Conv-2 of Jiang et al., 2022 (PruneFL); with BatchNorm."""
 
 from __future__ import annotations
 
@@ -7,21 +8,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-WIDTHS, UNITS = (32, 64, 128), 128
-
 
 class ConvNet(nn.Module):
-    """channels, size: of its pictures, whose sides it halves three times."""
+    """shape: channels, height and width of its pictures. widths: of the convolutions; units: behind them."""
 
-    def __init__(self, channels: int, size: tuple[int, int], classes: int = 10) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], widths: tuple[int, ...], kernel: int, units: int
+    ) -> None:
         super().__init__()
-        before = (channels, *WIDTHS)
+        channels, height, width = shape
         self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 3, padding=1, bias=False) for i, o in zip(before, WIDTHS, strict=False)
+            nn.Conv2d(i, o, kernel, padding=kernel // 2, bias=False)
+            for i, o in zip((channels, *widths), widths, strict=False)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in WIDTHS)
-        self.hidden = nn.Linear(WIDTHS[-1] * (size[0] // 8) * (size[1] // 8), UNITS)
-        self.last = nn.Linear(UNITS, classes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(each) for each in widths)
+        left = (height >> len(widths)) * (width >> len(widths))
+        self.hidden = nn.Linear(widths[-1] * left, units)
+        self.last = nn.Linear(units, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):

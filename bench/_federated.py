@@ -19,7 +19,7 @@ from bench._timing import compare, outputs
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
-LITTLE = {"compress": "topk8:0.03", "prune": 0.5}
+LITTLE = {"compress": "topk:0.15:natural", "prune": 0.35}
 """How the clients of the second arm tell what they learned, and the share of the time that leaves meanwhile."""
 
 

@@ -23,7 +23,7 @@ ROWS, CHOICE = (
 
 def model() -> nn.Module:
     torch.manual_seed(int(os.environ.get("SEED", "0")))
-    return ConvNet(3, (32, 32))
+    return ConvNet((3, 32, 32), (32, 64), kernel=5, units=512)
 
 
 def task() -> Task:

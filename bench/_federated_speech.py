@@ -24,7 +24,7 @@ TEST, CHOICE = 10, 14
 
 def model() -> nn.Module:
     torch.manual_seed(int(os.environ.get("SEED", "0")))
-    return ConvNet(1, SIZE)
+    return ConvNet((1, *SIZE), (32, 64, 128), kernel=3, units=128)
 
 
 def task() -> Task:
