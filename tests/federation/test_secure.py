@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Context, Error, Message, MessageType, RecordDict
-from flwr.common import bytes_to_ndarray
+from flwr.common import bytes_to_ndarray, ndarray_to_bytes
 from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS, Key, Stage
 from tests.federation.test_federate import record, run
 from torch import Tensor
@@ -34,7 +34,8 @@ def changes() -> list[dict[str, Tensor]]:
 
 @dataclass
 class Clients(SecureRounds):
-    """Four of them, without the network between. gone: by number the step at which one is lost. sent: under masks, by number."""
+    """Four of them, without the network between. gone: by number the step at which one is lost. sent: under masks, by number. short: what one sends
+    instead of its vector."""
 
     hall: object = None
     members: object = None
@@ -44,6 +45,7 @@ class Clients(SecureRounds):
     given: list[dict[str, Tensor]] = field(default_factory=changes)
     gone: dict[int, str] = field(default_factory=dict)
     sent: dict[int, np.ndarray] = field(default_factory=dict)
+    short: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = {
@@ -71,7 +73,9 @@ class Clients(SecureRounds):
         except NetsukeError as error:
             return Message(Error(0, str(error)), reply_to=message)
         said = reply.content.config_records[RECORD_KEY_CONFIGS]
-        if Key.MASKED_PARAMETERS in said:
+        if Key.MASKED_PARAMETERS in said and node in self.short:
+            said[Key.MASKED_PARAMETERS] = [said[Key.MASKED_PARAMETERS][0], self.short[node]]
+        elif Key.MASKED_PARAMETERS in said:
             self.sent[node] = bytes_to_ndarray(said[Key.MASKED_PARAMETERS][1])
             assert not any(len(one) for one in reply.content.array_records.values())
         return reply
@@ -145,6 +149,14 @@ def test_values_that_are_no_numbers_are_not_sent():
     found, failed = clients.collected()
     assert failed == {"client-4": "its update has values that are no numbers"}
     assert_mean_of(found, [0, 1, 2])
+
+
+@pytest.mark.parametrize("what", [ndarray_to_bytes(np.zeros(7, np.int64)), b"no array"])
+def test_a_vector_that_does_not_fit_is_named_and_its_masks_come_off(what: bytes):
+    found, failed = Clients(short={2: what}).collected()
+    assert list(failed) == ["client-2"]
+    assert "another network" in failed["client-2"] or "cannot be read" in failed["client-2"]
+    assert_mean_of(found, [0, 2, 3])
 
 
 def test_masks_are_of_the_whole_seed():

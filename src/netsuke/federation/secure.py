@@ -13,7 +13,9 @@ from typing import Any, cast
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.common import FitIns, FitRes, Parameters, parameters_to_ndarrays
+from flwr.common import FitIns, FitRes, Parameters, bytes_to_ndarray, parameters_to_ndarrays
+from flwr.common.secure_aggregation.secaggplus_constants import RECORD_KEY_CONFIGS
+from flwr.common.secure_aggregation.secaggplus_constants import Key as Said
 from flwr.server import LegacyContext
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
@@ -24,7 +26,7 @@ from netsuke.federation.job import Asked
 from netsuke.federation.masks import MODULUS
 from netsuke.federation.received import Trained
 from netsuke.federation.rounds import Rounds
-from netsuke.federation.update import State, applied
+from netsuke.federation.update import State, applied, learned
 from netsuke.nets.compressors.full import Full
 
 SHARES = 2 / 3
@@ -42,7 +44,8 @@ class SecureRounds(Rounds):
         self, messages: list[Message], state: State, asked: Asked
     ) -> tuple[list[Trained], dict[str, str]]:
         for _ in range(TRIES):
-            found = _Sum(messages, self)
+            count = sum(t.numel() for t in learned(state).values())
+            found = _Sum(messages, self, count)
             found.run(asked.round)
             if found.results:
                 return self._trained(found, state), found.failed
@@ -67,11 +70,12 @@ class SecureRounds(Rounds):
 
 @dataclass
 class _Sum:
-    """One run of the protocol. messages: a round's, by whom it goes to. answered: clients that did at its last step. failed: why,
+    """One run of the protocol. messages: a round's, by whom it goes to. count: values of a change. answered: clients that did at its last step. failed: why,
     by name. results, replies, sizes: by client. mean: of the vectors, by samples."""
 
     messages: list[Message]
     rounds: Rounds
+    count: int
     answered: set[int] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     results: dict[int, FitRes] = field(default_factory=dict)
@@ -101,13 +105,33 @@ class _Sum:
         self, messages: Iterable[Message], timeout: float | None = None
     ) -> list[Message]:
         """As Flower's grid: a step's answers, of who is in time."""
-        replies = self.rounds.asked(list(messages))
-        self.answered = {m.node for m, reply in replies if not reply.has_error()}
-        self.failed |= {m.name: str(r.error.reason) for m, r in replies if r.has_error()}
-        for member, reply in replies:
+        right = []
+        for member, reply in self.rounds.asked(list(messages)):
+            why = self._wrong(reply)
+            if why:
+                self.failed[member.name] = why
+                continue
+            right.append(reply)
             self.replies[member.node] = reply
             self.sizes[member.node] = self.sizes.get(member.node, 0) + _size(reply)
-        return [reply for _, reply in replies]
+        self.answered = {reply.metadata.src_node_id for reply in right}
+        return right
+
+    def _wrong(self, reply: Message) -> str:
+        """Why an answer cannot be used; "" where it can. One that has no vector that fits is as good as none: its masks come off
+        like those of a client that is lost."""
+        if reply.has_error():
+            return str(reply.error.reason)
+        vectors = reply.content.config_records[RECORD_KEY_CONFIGS].get(Said.MASKED_PARAMETERS)
+        if vectors is None:
+            return ""
+        try:
+            shapes = [bytes_to_ndarray(one).shape for one in cast(list[bytes], vectors)]
+        except (ValueError, TypeError) as error:
+            return f"what it sent cannot be read: {error}"
+        if shapes != [(1,), (self.count,)]:
+            return f"its update is of another network: {shapes}, {self.count:,} values expected"
+        return ""
 
     def configure_fit(
         self, number: int, parameters: Parameters, clients: Any
