@@ -9,7 +9,7 @@ from torch import Generator
 from netsuke import NetsukeError
 from netsuke.federation.job import compressor
 from netsuke.federation.letter import UPDATE, letter
-from netsuke.federation.received import opened, sensible
+from netsuke.federation.received import opened, sensible, weighed
 from netsuke.federation.update import changed
 
 BEFORE = {"weight": torch.zeros(40, 5), "bias": torch.zeros(5)}
@@ -75,3 +75,41 @@ def test_an_absurd_update_is_named():
     assert [one.name for one in good] == ["client 0.5", "client 0.7", "client 0.6"]
     assert "times as long as the median" in why["client 500.0"]
     assert sensible(every[2:])[1] == {}  # of two nobody can say which is absurd
+
+
+UNITS = (3, 2)
+
+
+def worths(*values: float) -> dict[str, torch.Tensor]:
+    return {"0": torch.tensor(values), "1": torch.tensor([1.0, 2.0])}
+
+
+def test_what_channels_are_worth_is_read():
+    found = weighed(Message(letter(worths(4.0, 0.0, 9.0)), reply_to=asked()), "kitchen", 10, UNITS)
+    assert [each.tolist() for each in found.worth] == [[4, 0, 9], [1, 2]]
+    assert (found.name, found.samples, found.length) == ("kitchen", 10, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (worths(1.0, float("nan"), 1.0), "no squares"),
+        (worths(1.0, float("inf"), 1.0), "no squares"),
+        (worths(1.0, -1.0, 1.0), "no squares"),
+        (worths(1.0, 2.0), "another network"),
+        ({"0": torch.ones(3)}, "another network"),
+    ],
+)
+def test_worths_that_are_none(sent, said: str):
+    with pytest.raises(NetsukeError, match=said):
+        weighed(Message(letter(sent), reply_to=asked()), "kitchen", 10, UNITS)
+
+
+def test_absurd_worths_are_named():
+    every = [
+        weighed(Message(letter(worths(by, by, by)), reply_to=asked()), f"client {by:g}", 10, UNITS)
+        for by in (1.0, 2.0, 3.0, 1e6)
+    ]
+    good, why = sensible(every)
+    assert [one.name for one in good] == ["client 1", "client 2", "client 3"]
+    assert list(why) == ["client 1e+06"]

@@ -98,6 +98,11 @@ class Adaptive:
         self._model.network.load_state_dict(dict(back), strict=False)
 
     @property
+    def groups(self) -> list[int]:
+        """How many units each has, of those that are there or not."""
+        return [group.units for group in self._parts.groups]
+
+    @property
     def units(self) -> list[int]:
         """How many of each group that does not keep all."""
         return [len(units) for units in self.shape.values()]

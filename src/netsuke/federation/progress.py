@@ -138,15 +138,17 @@ class Progress:
         gone = self._plan.pruning.gone(number, self._plan.rounds)
         if gone is None:
             return []
-        before = self._adaptive.shape
-        self._adaptive.look(rounds.worths(learned(self._adaptive.whole)), gone)
+        before, adaptive = self._adaptive.shape, self._adaptive
+        found, rejected = rounds.worths(learned(adaptive.whole), adaptive.groups)
+        adaptive.look([(one.worth, one.samples) for one in found], gone)
+        said = [f"{name} not asked which channels stay: {why}" for name, why in rejected.items()]
         self.kept.shape = self._adaptive.shape
         if self._adaptive.shape == before:
-            return []
+            return said
         self.network = self._adaptive.network
         self.strategy = self._new_strategy()
         self._best = self.state
-        return [f"channels looked at anew: {self._adaptive.said(before)}"]
+        return [*said, f"channels looked at anew: {self._adaptive.said(before)}"]
 
     def _asked(self, number: int) -> Asked:
         plan = self._plan

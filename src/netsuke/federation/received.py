@@ -3,12 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 from flwr.app import Message
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
+from netsuke.federation.adaptive import Worth
 from netsuke.federation.letter import UPDATE, arrays_in, figure_in, letter
 from netsuke.federation.update import State, applied
 from netsuke.nets.compressors.compressor import Compressor
@@ -38,6 +41,35 @@ class Trained:
         return Message(letter(self.state, figures), reply_to=self.message)
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """What the units of each group are worth to a client. samples: that it has."""
+
+    name: str
+    worth: Worth
+    samples: int
+
+    @property
+    def length(self) -> float:
+        """Worths are squares."""
+        return math.sqrt(sum(float(each.sum()) for each in self.worth))
+
+
+Heard = TypeVar("Heard", Trained, Weighed)
+
+
+def weighed(reply: Message, name: str, samples: int, units: Sequence[int]) -> Weighed:
+    """units: of each group. Raises NetsukeError that says what is wrong with it."""
+    if reply.has_error():
+        raise NetsukeError(str(reply.error.reason))
+    worth = tuple(t.double().numpy() for t in arrays_in(reply).values())
+    if [each.shape for each in worth] != [(count,) for count in units]:
+        raise NetsukeError("its worths are of another network")
+    if not all(np.isfinite(each).all() and (each >= 0).all() for each in worth):
+        raise NetsukeError("its worths are no squares")
+    return Weighed(name, worth, samples)
+
+
 def opened(reply: Message, name: str, before: State, by: Compressor, samples: int) -> Trained:
     """samples: as it said when it joined. Raises NetsukeError that says what is wrong with it."""
     if reply.has_error():
@@ -55,14 +87,14 @@ def opened(reply: Message, name: str, before: State, by: Compressor, samples: in
     return Trained(reply, name, state, length, arrays[UPDATE].numel(), int(count), loss, seconds)
 
 
-def sensible(found: Sequence[Trained]) -> tuple[list[Trained], dict[str, str]]:
+def sensible(found: Sequence[Heard]) -> tuple[list[Heard], dict[str, str]]:
     """(Those of a plausible length, why not by name of the others.)"""
     if len(found) < FEW:
         return list(found), {}
     median = float(torch.tensor([one.length for one in found]).median())
     limit = ABSURD * median if median else math.inf
     said = {
-        one.name: f"its update is {one.length / median:,.0f} times as long as the median one"
+        one.name: f"what it sent is {one.length / median:,.0f} times as long as the median one"
         for one in found
         if one.length > limit
     }

@@ -1,7 +1,7 @@
 """Round after round: clients are asked, heard, checked and aggregated; what came of it is judged and kept."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -12,13 +12,12 @@ from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
 from netsuke.federation import received
-from netsuke.federation.adaptive import Worth
 from netsuke.federation.flower import WAIT
 from netsuke.federation.hall import Hall
 from netsuke.federation.job import Asked, compressor
-from netsuke.federation.letter import ARRAYS, WORTH, arrays_in, packed, record, tensors
+from netsuke.federation.letter import ARRAYS, WORTH, packed, record, tensors
 from netsuke.federation.members import Member, Members
-from netsuke.federation.received import Trained
+from netsuke.federation.received import Trained, Weighed
 from netsuke.federation.update import State
 
 QUORUM = 0.5
@@ -104,22 +103,24 @@ class Rounds:
         good, absurd = received.sensible(good)
         return good, rejected | absurd
 
-    def worths(self, whole: State) -> list[tuple[Worth, int]]:
-        """What the units of the whole network are worth to each client, and how many samples it has. Raises NetsukeError
-        where too few say so."""
+    def worths(self, whole: State, units: Sequence[int]) -> tuple[list[Weighed], dict[str, str]]:
+        """(What the units of the whole network are worth to each client, why not by name of the others.) units: of each group.
+        Raises NetsukeError where too few say so."""
         free = self._free()
         content = RecordDict({ARRAYS: packed(whole)})
         asked = [Message(content, member.node, WORTH) for member in free]
-        found = [
-            (tuple(t.double().numpy() for t in arrays_in(reply).values()), member.samples)
-            for member, reply in self.asked(asked)
-            if not reply.has_error()
-        ]
+        found, rejected = [], {}
+        for member, reply in self.asked(asked):
+            try:
+                found.append(received.weighed(reply, member.name, member.samples, units))
+            except NetsukeError as error:
+                rejected[member.name] = str(error)
+        found, absurd = received.sensible(found)
         if len(found) < self.least:
             raise NetsukeError(
                 f"federate: {len(found)} of {len(free)} clients said what channels are worth, {self.least} are needed"
             )
-        return found
+        return found, rejected | absurd
 
     def gather(self, count: int) -> None:
         """Wait until as many clients are there, or the time-out is over."""
