@@ -22,7 +22,7 @@ from netsuke.federation.update import State
 
 QUORUM = 0.5
 """Share of the clients asked whose answers make a round."""
-PATIENCE = 2.0
+PATIENCE = 3.0
 """The others have until the round has taken as many times what that took."""
 GRACE = 2.0
 """Seconds that they have at least."""
