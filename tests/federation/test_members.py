@@ -47,7 +47,7 @@ class Team:
 
     def start(self, name: str, workload: str, partition: str = "even") -> None:
         job = Job(workload=workload, partition=partition, clients=1, name=name)
-        self.team.clients(self.link, job, 1)
+        self.team.clients(self.link, job, [1])
 
     def until(self, members: Members, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + LONG

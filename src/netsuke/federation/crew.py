@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,19 +49,20 @@ class Crew:
         self._answers(LINK, host, port)
         return Link(f"{host}:{port}", keys.authority.read_bytes())
 
-    def clients(self, link: Link, job: Job, count: int) -> None:
-        """Start as many clients, which share out the job's samples, and have the SuperLink answer them."""
-        names = [f"{job.name}-{number + 1}" for number in range(count)]
+    def clients(self, link: Link, job: Job, samples: Sequence[int]) -> None:
+        """Start a client for each of these shares of the job's samples, and have the SuperLink answer them."""
+        names = [f"{job.name}-{number + 1}" for number in range(len(samples))]
         for name in names:
             link.admit(admit(self.keys, name).with_suffix(".pub"), name)
-        self.join(link, job, names)
+        self.join(link, job, dict(zip(names, samples, strict=True)))
 
-    def join(self, link: Link, job: Job, names: Sequence[str]) -> None:
-        """Start clients that a SuperLink, here or elsewhere, answers by their keys; of one trainer at most for each core."""
+    def join(self, link: Link, job: Job, samples: Mapping[str, int]) -> None:
+        """Start clients that a SuperLink, here or elsewhere, answers by their keys; of one trainer at most for each core, with
+        about as much to do for each. samples: by name."""
         trusted = self.folder / "authority.pem"
         with beside(trusted) as draft:
             draft.write_bytes(link.authority)
-        ports = {name: free_port() for name in names}
+        ports = {name: free_port() for name in samples}
         for name, port in ports.items():
             self._start(
                 name, "flower", "node", "--superlink", link.address,
@@ -72,10 +73,11 @@ class Crew:
             self._answers(name, LOOPBACK, port)
         path = self.folder / f"{job.name}.json"
         write_json(path, asdict(job))
-        each = min(len(names), os.cpu_count() or 1)
         served = [f"{LOOPBACK}:{port}={number}" for number, port in enumerate(ports.values())]
-        for turn in range(each):
-            self._start(f"{job.name}-trainer-{turn + 1}", "trainer", str(path), *served[turn::each])
+        trainers = balanced(list(samples.values()), min(len(samples), os.cpu_count() or 1))
+        for turn, numbers in enumerate(trainers):
+            own = [served[number] for number in numbers]
+            self._start(f"{job.name}-trainer-{turn + 1}", "trainer", str(path), *own)
 
     def check(self) -> None:
         """Start a client or a trainer again that has ended. Raises NetsukeError for one that does so again and again or
@@ -140,6 +142,15 @@ def crew(folder: Path, keys: Keys, note: Callable[[str], None]) -> Iterator[Crew
         yield made
     finally:
         made.end()
+
+
+def balanced(loads: Sequence[int], groups: int) -> list[list[int]]:
+    """The numbers of the loads in as many groups, the largest first to whoever has least (Graham, 1969, "Bounds on
+    multiprocessing timing anomalies")."""
+    found: list[list[int]] = [[] for _ in range(groups)]
+    for number in sorted(range(len(loads)), key=lambda n: -loads[n]):
+        min(found, key=lambda group: (sum(loads[n] for n in group), len(group))).append(number)
+    return found
 
 
 def free_port(host: str = LOOPBACK) -> int:

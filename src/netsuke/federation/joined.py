@@ -44,7 +44,7 @@ def _take_part(folder: Path, told: dict[str, Any]) -> None:
     public = admit(keys, job.name).with_suffix(".pub")
     _say(public=public.read_text(encoding="ascii"))
     with crew(folder / "machines", keys, lambda line: print(line, file=sys.stderr)) as team:
-        team.join(link, job, [job.name])
+        team.join(link, job, {job.name: 1})
         while True:
             team.check()
             time.sleep(LOOK)

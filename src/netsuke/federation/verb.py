@@ -1,7 +1,7 @@
 """``federate``: one network trained by several machines, each on samples of its own."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,19 +69,20 @@ def federate(model: Any, task: Task, plan: Plan) -> Federated:
     why = Static(weights=plan.bits).refuse(taken, goal) if plan.bits else None
     if why:
         raise NetsukeError(f"federate: bits = {plan.bits}: {why}")
-    if not plan.on:
-        partition(plan.partition).rows(goal.data, plan.clients, plan.seed)
+    shares = [] if plan.on else partition(plan.partition).rows(goal.data, plan.clients, plan.seed)
     plan.out.mkdir(parents=True, exist_ok=True)
     progress = Progress(taken, goal, plan)
     if progress.left:
-        with _rounds(plan, taken.network.state_dict()) as rounds:
+        samples = [len(rows) for rows in shares]
+        with _rounds(plan, taken.network.state_dict(), samples) as rounds:
             progress.go(rounds)
     return Federated(progress.written(), progress.kept.record)
 
 
 @contextmanager
-def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
-    """A server on this machine, and clients here or on paired devices. taken: of the network that all must have."""
+def _rounds(plan: Plan, taken: State, samples: Sequence[int]) -> Iterator[Rounds]:
+    """A server on this machine, and clients here or on paired devices. taken: of the network that all must have. samples: of
+    the clients here."""
     folder = plan.out / "machines"
     # A certificate is of an address.
     home = folder / ("keys" if plan.host == LOOPBACK else f"keys-{plan.host}")
@@ -93,7 +94,7 @@ def _rounds(plan: Plan, taken: State) -> Iterator[Rounds]:
             stack.enter_context(joined(link, plan.on, folder))
         else:
             plan.observer.note(f"starting {plan.clients} clients on this machine")
-            team.clients(link, _job(plan), plan.clients)
+            team.clients(link, _job(plan), samples)
         with opened(link) as hall:
             members = Members(hall, taken)
             if plan.secure:
