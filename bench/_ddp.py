@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from bench._data import augment
 from bench._loop import right
 from bench._resnet import resnet
-from netsuke.gradients import Sign, Ternary, TopK, Traffic, compress, fp16, powersgd
+from netsuke.gradients import Natural, Sign, Ternary, TopK, Traffic, compress, fp16, powersgd
 
 BATCH, RATE, MOMENTUM, DECAY = 128, 0.1, 0.9, 5e-4
 SHARE = 0.001
@@ -38,6 +38,7 @@ WAYS: dict[str, Way] = {
     "plain": lambda ddp, epoch: Traffic(),
     "8 bits": lambda ddp, epoch: compress(ddp, bits=8),
     "4 bits": lambda ddp, epoch: compress(ddp, bits=4),
+    "natural": lambda ddp, epoch: compress(ddp, Natural()),
     "ternary": lambda ddp, epoch: compress(ddp, Ternary()),
     "sign": lambda ddp, epoch: compress(ddp, Sign()),
     "topk": lambda ddp, epoch: compress(ddp, TopK(share=SHARE, momentum=MOMENTUM, warmup=epoch)),

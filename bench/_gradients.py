@@ -20,7 +20,7 @@ from bench._taught import half
 SEEDS = (0, 1, 2)
 EPOCHS, ROWS = 8, slice(VALIDATE.stop, VALIDATE.stop + 20_000)
 JUDGED = ("4 bits", "topk")
-BESIDE = ("8 bits", "ternary", "sign", "fp16", "powersgd")
+BESIDE = ("8 bits", "natural", "ternary", "sign", "fp16", "powersgd")
 """With one seed."""
 SLACK = 20_000_000
 """Bytes for headers, and for the network itself, which is told once."""
