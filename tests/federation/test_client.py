@@ -62,6 +62,20 @@ def test_what_was_not_sent_goes_later_though_channels_have_left(given: Path):
     assert all(float(t.abs().max()) < 1e-6 for t in again.values())
 
 
+@pytest.mark.parametrize("lost", [{"client": 1}, {"client": 7}, {"other": 1}, {}])
+def test_what_came_too_late_goes_again(given: Path, lost: dict[str, int]):
+    whole, few = client(given), client(given)
+    state = learned(few._model.network.state_dict())
+    learning = {"round": 1, "epochs": 1, "lr": 0.05, "batch": 32}
+    in_full = trained(whole, state, Asked(**learning))
+    sent = trained(few, state, Asked(**learning, by="topk:0.1"))
+    idle = {"round": 2, "epochs": 1, "lr": 1e-12, "batch": 32, "by": "topk:1"}
+    later = trained(few, state, Asked(**idle, lost=lost))
+    for name, tensor in later.items():
+        wanted = in_full[name] if lost == {"client": 1} else in_full[name] - sent[name]
+        assert torch.allclose(tensor, wanted, atol=1e-6), name
+
+
 def test_one_that_answers_under_masks_alone_says_nothing_in_the_open(given: Path):
     one = client(given, secure=True)
     state = learned(one._model.network.state_dict())

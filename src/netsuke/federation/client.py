@@ -21,7 +21,7 @@ from netsuke.federation.job import Asked, Job, asked, compressor
 from netsuke.federation.letter import UPDATE, described, letter, state_in, text_in
 from netsuke.federation.masks import masked, under_masks
 from netsuke.federation.partition import check_samples, partition, share
-from netsuke.federation.update import State, changed, learned, moved
+from netsuke.federation.update import WEIGHTS, State, changed, learned, moved
 from netsuke.intake import take_goal, take_model
 from netsuke.nets.channels.groups import Groups, groups
 from netsuke.nets.channels.surgery import cut, put_back, taken_out
@@ -52,6 +52,7 @@ class Client:
         self._secure = job.secure
         self._draw = Generator().manual_seed(job.seed + number)
         self._memory: Memory | None = None
+        self._trained = 0
         self._shape: Shape = {}
         self._network = clone(self._model.network)
         self.app = ClientApp()
@@ -84,6 +85,9 @@ class Client:
         made = stint(at_work, teachers, self._goal.data, _plan(task))
         by = compressor(task.by)
         self._memory = self._memory or by.memory()
+        if self._trained and task.lost.get(self._name) == self._trained:
+            self._memory.lost(WEIGHTS)
+        self._trained = task.round
         update = changed(before, made.network.state_dict(), by, self._memory, self._draw)
         figures = {
             "num-examples": made.samples, "loss": made.loss, "seconds": time.monotonic() - start

@@ -35,7 +35,8 @@ class Job:
 class Asked:
     """A round's training. pull: as in ``stint``. soft, temperature: how the network as it came is imitated, 0 for not at all.
     bits: of weights that are trained as integers, 0 for floats. by: what the update is compressed by, as ``compressor`` reads it.
-    shape: the units that each group of the network keeps, where not all; groups by number, as JSON names them."""
+    shape: the units that each group of the network keeps, where not all; groups by number, as JSON names them.
+    lost: by the names of clients the last round whose update came too late."""
 
     round: int
     epochs: int
@@ -47,6 +48,7 @@ class Asked:
     bits: int = 0
     by: str = "full"
     shape: Mapping[str, list[int]] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
     version: str = field(default=__version__)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -59,6 +59,7 @@ class Rounds:
     check: Callable[[], None]
     strategy: Strategy = field(default_factory=FedAvg)
     _late: dict[str, Member] = field(default_factory=dict)
+    _lost: dict[str, int] = field(default_factory=dict)
     _crossed: tuple[int, int] = (0, 0)
 
     def play(self, state: State, asked: Asked) -> tuple[dict[str, Tensor], Round]:
@@ -66,9 +67,11 @@ class Rounds:
         something of use."""
         start = time.monotonic()
         free = self._free()
+        asked = replace(asked, lost=self._lost)
         messages = self._messages(state, asked, free)
         down = sum(_size(message) for message in messages)
         good, rejected = self._collected(messages, state, asked)
+        self._note_lost(asked.round, free, {one.name for one in good} | set(rejected))
         if len(good) < self.least:
             said = (
                 "; ".join(f"{name}: {why}" for name, why in rejected.items())
@@ -88,6 +91,14 @@ class Rounds:
             work=sum(one.seconds for one in good),
             loss=sum(one.loss * one.samples for one in good) / sum(one.samples for one in good),
         )  # fmt: skip
+
+    def _note_lost(self, number: int, free: list[Member], answered: set[str]) -> None:
+        """Whose update of a round is not waited for: it must know that what it sent went nowhere."""
+        for member in free:
+            if member.name in answered:
+                self._lost.pop(member.name, None)
+            else:
+                self._lost[member.name] = number
 
     def _collected(
         self, messages: list[Message], state: State, asked: Asked

@@ -23,6 +23,10 @@ class Memory(ABC):
     def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
         """Vectors of this name are of other values from now on: ``to`` gives what there is of an earlier one."""
 
+    @abstractmethod
+    def lost(self, name: Hashable) -> None:
+        """What was sent last did not arrive."""
+
 
 class Forgetful(Memory):
     """Keeps nothing: for what is unbiased."""
@@ -36,6 +40,9 @@ class Forgetful(Memory):
     def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
         return
 
+    def lost(self, name: Hashable) -> None:
+        return
+
 
 @dataclass
 class Feedback(Memory):
@@ -43,17 +50,23 @@ class Feedback(Memory):
     al., 2019, "Error feedback fixes SignSGD")."""
 
     _left: dict[Hashable, Tensor] = field(default_factory=dict)
+    _last: dict[Hashable, Tensor] = field(default_factory=dict)
 
     def with_kept(self, name: Hashable, values: Tensor) -> Tensor:
         left = self._left.get(name)
         return values if left is None else values + left
 
     def sent(self, name: Hashable, wanted: Tensor, sent: Tensor) -> None:
-        self._left[name] = _finite(wanted - sent)
+        self._left[name], self._last[name] = _finite(wanted - sent), _finite(sent)
 
     def moved(self, name: Hashable, to: Callable[[Tensor], Tensor]) -> None:
-        if name in self._left:
-            self._left[name] = to(self._left[name])
+        for kept in (self._left, self._last):
+            if name in kept:
+                kept[name] = to(kept[name])
+
+    def lost(self, name: Hashable) -> None:
+        if name in self._last:
+            self._left[name] = self._left[name] + self._last.pop(name)
 
 
 @dataclass
@@ -100,6 +113,9 @@ class Corrected(Memory):
         if name in self._courses:
             was = self._courses[name]
             self._courses[name] = _Course(to(was.speed), to(was.gathered), to(was.waited))
+
+    def lost(self, name: Hashable) -> None:
+        raise NotImplementedError("between processes that train in step all arrives")
 
 
 def _finite(values: Tensor) -> Tensor:
