@@ -25,7 +25,7 @@ demo: $(STAMP)
 	$(BIN)/netsuke fit examples/digits.py --size 40KB --drop 3pt
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

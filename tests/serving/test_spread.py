@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.conftest import Said
 from tests.notes import Notes
 from tests.spread import NEAR, X, parts_of
@@ -20,8 +21,10 @@ from tests.spread import NEAR, X, parts_of
 from netsuke.core.artifact import Artifact
 from netsuke.core.data import stream
 from netsuke.core.errors import NetsukeError
+from netsuke.devices import device
 from netsuke.links.remote import Remote
 from netsuke.links.served import Served, Serving, serving
+from netsuke.nets.capture import capture
 from netsuke.runtimes.onnxruntime import OnnxRuntime
 from netsuke.serving import Exits, Spread, serve, stop
 from netsuke.testing.agents import Proxy, Running, paired, started, until
@@ -195,21 +198,24 @@ def test_a_tensor_of_another_version_is_refused(spread: Serving) -> None:
         called.run((X[0][:, :, :5],))
 
 
-def test_what_fits_no_device_alone_runs_on_two(
-    agents: dict[str, Running], artifact: Artifact, expected: list[np.ndarray]
-) -> None:
-    """Limits below what the whole takes, above what each part does."""
+def test_what_fits_no_device_alone_runs_on_two(agents: dict[str, Running], tmp_path: Path) -> None:
+    """Limits below what the whole takes, above what each part does; and so far from both that no two
+    measurements of a process differ as much."""
     from netsuke.serving.network import segmented
 
+    wide = torch.nn.Sequential(*(torch.nn.Linear(1024, 1024) for _ in range(8))).eval()
+    x = torch.randn(1, 1024)
+    model = capture(wide, (torch.zeros(2, 1024),), "wide")
+    artifact = OnnxRuntime().export(model, device("pi4"), tmp_path / "wide.onnx")
     network = segmented(artifact, OnnxRuntime())
     whole = network.takes(0, len(network.segments))
-    limit = int(whole - 0.2 * (whole - network.process["idle"]))
+    limit = int(whole - 0.3 * (whole - network.process["idle"]))
     with pytest.raises(NetsukeError, match=r"2 devices of .* would"):
         serve(artifact, OnnxRuntime(), ["pi1"], Spread(name="alone", memory=(limit,)))
     how = Spread(name="both", memory=(int(2 * whole), int(2 * whole)), routes=NEAR)
     found = serve(artifact, OnnxRuntime(), ["pi1", "pi2"], how)
     with Served(found) as called:
-        assert np.allclose(called.run((X[0],))[0], expected[0], rtol=1e-5, atol=1e-5)
+        assert np.allclose(called.run((x.numpy(),))[0], wide(x).detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_limit_is_kept_by_the_device_itself(
