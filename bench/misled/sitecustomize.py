@@ -52,10 +52,8 @@ def _misled(module):
             time.sleep(SLEEP)
         found = made(network, teachers, data, plan)
         if HOW in TIMES:
-            state = found.network.state_dict()
-            for name, tensor in state.items():
-                if tensor.is_floating_point():
-                    tensor.copy_(before[name] + TIMES[HOW] * (tensor - before[name]))
+            for name, tensor in found.network.named_parameters():
+                tensor.data.copy_(before[name] + TIMES[HOW] * (tensor - before[name]))
         return found
 
     plain = module.Client.train

@@ -49,6 +49,20 @@ def test_what_is_no_number_is_rejected(name: str, value: float):
         opened(reply(spoilt), "kitchen", BEFORE, BY, samples=10)
 
 
+@pytest.mark.parametrize(("variance", "fine"), [(0.0, True), (-1e-8, True), (-0.1, False)])
+def test_a_variance_below_zero_is_rejected(variance: float, fine: bool):
+    before = {**BEFORE, "norm.running_var": torch.full((5,), 0.3)}
+    after = {**before, "norm.running_var": torch.full((5,), variance)}
+    update = changed(before, after, BY, BY.memory(), Generator().manual_seed(0))
+    figures = {"num-examples": 10, "loss": 0.5, "seconds": 1.0}
+    sent = Message(letter({UPDATE: update}, figures), reply_to=asked())
+    if fine:
+        opened(sent, "kitchen", before, BY, samples=10)
+    else:
+        with pytest.raises(NetsukeError, match="variances below zero"):
+            opened(sent, "kitchen", before, BY, samples=10)
+
+
 @pytest.mark.parametrize("samples", [11, 0, -4, float("nan"), 1e30])
 def test_a_client_that_lies_about_its_samples(samples: float):
     with pytest.raises(NetsukeError, match="samples, and said it had 10"):

@@ -11,6 +11,7 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from netsuke import store
+from netsuke.core.errors import NetsukeError
 from netsuke.core.goal import Goal
 from netsuke.core.model import Model, Step
 from netsuke.core.quantity import show
@@ -23,7 +24,8 @@ from netsuke.federation.strategies import moments, remember, strategy
 from netsuke.federation.update import learned
 from netsuke.fitting import Options, measured, original_state, workbench
 from netsuke.journal import fingerprint
-from netsuke.nets.evaluation import evaluate
+from netsuke.nets.data import batches
+from netsuke.nets.evaluation import evaluate, evaluating
 from netsuke.nets.quantizers.rehearsed import rehearsed
 from netsuke.passes.quantize.static import Static
 from netsuke.record import FEDERATED, write_run
@@ -124,6 +126,7 @@ class Progress:
     def _heard(self, state: dict[str, Tensor], came: Round) -> float:
         """What came of a round, taken and judged. Returns its score on validation."""
         self.network.load_state_dict(state, strict=False)
+        self._check_numbers(came.number)
         self._adaptive.take(self.network.state_dict())
         score = self._score()
         if self._is_best(score):
@@ -132,6 +135,18 @@ class Progress:
         told = json.loads(json.dumps(asdict(came)))  # as it will be read again
         self.kept.rounds.append({**told, "score": score, "units": units})
         return score
+
+    def _check_numbers(self, number: int) -> None:
+        """Raises NetsukeError where the network answers with NaN; earlier rounds stay as they were kept."""
+        inputs, _ = next(batches(self._goal.data.validate))
+        with evaluating(self.network):
+            given = self.network(*inputs)
+        first = given if isinstance(given, Tensor) else given[0]
+        if bool(first.isnan().any()):
+            raise NetsukeError(
+                f"federate: round {number}: the clients' network answers with NaN; lr = {self._plan.lr:g} is too high for it, or a "
+                "client means harm, which the strategies fedmedian and trimmed withstand"
+            )
 
     def _pruned(self, number: int, rounds: Rounds) -> list[str]:
         """Look anew at which channels there are, where it is time to; what is to be said of it."""

@@ -18,6 +18,10 @@ from netsuke.nets.compressors.compressor import Compressor
 
 ABSURD = 20.0
 """An update that is as many times as long as the median one is no training."""
+VARIANCE = "running_var"
+"""How names of BatchNorm's variances end. They are not compressed, so that no honest one is below zero."""
+ROUNDED = 1e-6
+"""Below zero a variance may be by as much: it is sent as a difference."""
 FEW = 3
 """Updates of which a median says something."""
 
@@ -83,6 +87,8 @@ def opened(reply: Message, name: str, before: State, by: Compressor, samples: in
     state = applied(before, arrays[UPDATE], by)
     if not all(bool(t.isfinite().all()) for t in state.values()):
         raise NetsukeError("its update has values that are no numbers")
+    if any(bool((t < -ROUNDED).any()) for name, t in state.items() if name.endswith(VARIANCE)):
+        raise NetsukeError("its update has variances below zero")
     length = _length(before, state)
     return Trained(reply, name, state, length, arrays[UPDATE].numel(), int(count), loss, seconds)
 
