@@ -1,5 +1,6 @@
 """A federation's network, round by round, without the machines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Played:
         return []
 
     def play(self, state: Any, asked: Any) -> tuple[dict[str, torch.Tensor], Round]:
-        return next(self._states), CAME
+        return next(self._states), replace(CAME, number=asked.round)
 
 
 def test_a_network_that_answers_with_nan_ends_it_and_what_was_before_is_kept(tmp_path: Path):
