@@ -40,7 +40,7 @@ NEAR, SAVED = 0.05, 0.40
 ROUNDS, PATIENCE = 9, 60
 TRIED = 6
 """Cuts besides the planner's own that are served and timed: those it thinks best, and as many between them and the ends."""
-SLOWED = Path(__file__).parent / "slowed"
+DISTURBED = Path(__file__).parent / "disturbed"
 
 
 NARROW = "ResNet-18 shape, narrow"
@@ -138,7 +138,7 @@ def _between(bench: Bench) -> Iterator[tuple[Link, Remote, Remote]]:
         with within(link.names[1]):
             stack.enter_context(paired(folder, "cloud", link.hosts[1]))
         stack.enter_context(within(link.names[0]))
-        path = os.pathsep.join(filter(None, (str(SLOWED), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (str(DISTURBED), os.environ.get("PYTHONPATH"))))
         with environment(PYTHONPATH=path, SLOWER=str(SLOWER)):
             stack.enter_context(paired(folder, "edge", link.hosts[0]))
         edge, cloud = (

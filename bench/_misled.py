@@ -16,7 +16,7 @@ import psutil
 
 from bench._agents import environment
 from bench._contest import gap
-from bench._federated import LEARNING, Case, empty, federated, task_of
+from bench._federated import LEARNING, SEEDS, Case, empty, federated, task_of
 from bench._harness import Bench, Claim, Figure, say
 from bench._kept import kept_arrays, kept_json
 from bench._timing import outputs
@@ -25,7 +25,7 @@ CASE = Case(
     "_federated_speech.py",
     {"clients": 10, "partition": "even", "rounds": 12, "epochs": 3, **LEARNING},
 )
-FALSE = Path(__file__).parent / "misled"
+DISTURBED = Path(__file__).parent / "disturbed"
 LONGER = 60
 """Rounds in which a client that was killed is let in again, which Flower does a minute after."""
 TIMES = 5.0
@@ -35,7 +35,7 @@ TIMES = 5.0
 def hostile(bench: Bench) -> Figure:
     """One of ten sends the contrary of what it learned, ten times; no numbers; a thousand times what it learned."""
     right = {
-        (name, how): _right(bench, name, how)
+        (name, how): np.concatenate([_right(bench, name, how, seed) for seed in SEEDS])
         for name in ("fedavg", "fedmedian")
         for how in ("", "away")
     }
@@ -86,18 +86,20 @@ def failing(bench: Bench) -> Figure:
     )
 
 
-def _right(bench: Bench, strategy: str, how: str) -> np.ndarray:
+def _right(bench: Bench, strategy: str, how: str, seed: int) -> np.ndarray:
     return kept_arrays(
-        bench, f"misled {CASE} {strategy} {how}", lambda: _trained(bench, strategy, how)
+        bench,
+        f"misled {CASE} {strategy} {how} {seed}",
+        lambda: _trained(bench, strategy, how, seed),
     )["right"]
 
 
-def _trained(bench: Bench, strategy: str, how: str) -> dict[str, np.ndarray]:
+def _trained(bench: Bench, strategy: str, how: str, seed: int) -> dict[str, np.ndarray]:
     with _misled(how):
-        run, _ = federated(bench, CASE, {"strategy": strategy}, 0, empty(bench))
+        run, _ = federated(bench, CASE, {"strategy": strategy}, seed, empty(bench))
     x, y = task_of(bench, CASE.workload).test
     found = outputs(run.artifact.path, x).argmax(1) == y
-    say(f"  {strategy}{', one hostile' if how else ''}: {100 * found.mean():.2f} %")
+    say(f"  {strategy}{', one hostile' if how else ''}, seed {seed}: {100 * found.mean():.2f} %")
     return {"right": found}
 
 
@@ -201,6 +203,6 @@ def _misled(how: str) -> Iterator[None]:
     if not how:
         yield
         return
-    path = os.pathsep.join(filter(None, (str(FALSE), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(DISTURBED), os.environ.get("PYTHONPATH"))))
     with environment(PYTHONPATH=path, MISLED=how):
         yield
