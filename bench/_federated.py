@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from bench._contest import gap
 from bench._harness import Bench, Claim, Figure, say
 from bench._kept import kept_arrays
 from bench._timing import compare, outputs
+from netsuke.core.observer import Observer
 
 HERE = Path(__file__).parent
 SEEDS = (0, 1, 2)
@@ -48,6 +50,7 @@ ARMS: dict[str, dict[str, Any]] = {"plain": {}, "little": LITTLE}
 FEW = 8
 """Rounds of which each is timed."""
 Arm = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 def little(bench: Bench) -> Figure:
@@ -80,7 +83,8 @@ def _said(name: str, found: Mapping[str, Any]) -> str:
 
 
 def overhead(bench: Bench) -> Figure:
-    """Of the first rounds of figure 1's plain federations all that is not the clients' training, which the cores share out."""
+    """Of the first rounds of figure 1's plain federations all that is not the clients' training, which the cores share out: what
+    the server makes of it, judges and keeps too."""
     every = {name: _timed(bench, name) for name in CASES}
     rest = {
         name: (arm["seconds"] - arm["work"] / min(os.cpu_count() or 1, CASES[name].how["clients"]))[
@@ -103,10 +107,28 @@ def overhead(bench: Bench) -> Figure:
 
 def _timed(bench: Bench, name: str) -> Arm:
     """seconds, work: by round."""
-    case = CASES[name]
-    short = Case(case.workload, {**case.how, "rounds": FEW})
+    case, watch = CASES[name], Stamps()
+    short = Case(case.workload, {**case.how, "rounds": FEW, "observer": watch})
     _, record = federated(bench, short, {}, 0, empty(bench))
-    return {key: np.array([one[key] for one in record["rounds"]]) for key in ("seconds", "work")}
+    work = np.array([one["work"] for one in record["rounds"]])
+    return {"seconds": np.diff(watch.stamps), "work": work}
+
+
+class Stamps(Observer):
+    """When each round began, and when the last one was over."""
+
+    def __init__(self) -> None:
+        self.stamps: list[float] = []
+
+    def track(self, items: Iterable[T], label: str) -> Iterator[T]:
+        for item in items:
+            self._stamp(label)
+            yield item
+        self._stamp(label)
+
+    def _stamp(self, label: str) -> None:
+        if label == "rounds":
+            self.stamps.append(time.monotonic())
 
 
 def _compared(plain: Sequence[Arm], small: Sequence[Arm]) -> dict[str, Any]:

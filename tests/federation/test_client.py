@@ -10,7 +10,7 @@ from torch import Tensor
 from netsuke import NetsukeError
 from netsuke.federation.client import Client
 from netsuke.federation.job import Asked, Job, compressor
-from netsuke.federation.letter import ARRAYS, UPDATE, arrays_in, letter, packed
+from netsuke.federation.letter import UPDATE, arrays_in, letter, packed
 from netsuke.federation.update import State, applied, learned
 from netsuke.nets.channels.surgery import cut
 
@@ -34,8 +34,7 @@ def client(path: Path, secure: bool = False) -> Client:
 
 def trained(one: Client, state: State, task: Asked) -> dict[str, Tensor]:
     """What a client changed in a round, as its server hears it."""
-    content = letter(asked=task.to_json())
-    content[ARRAYS] = packed(state)
+    content = letter(packed(state), asked=task.to_json())
     reply = one.train(Message(content, 1, MessageType.TRAIN), Context(1, 1, {}, RecordDict({}), {}))
     after = applied(state, arrays_in(reply)[UPDATE], compressor(task.by))
     return {name: after[name] - state[name] for name in after if state[name].ndim > 1}

@@ -5,7 +5,7 @@ import torch
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType
 
 from netsuke import NetsukeError
-from netsuke.federation.letter import letter, record, tensors
+from netsuke.federation.letter import record, report, tensors
 from netsuke.federation.strategies import (
     PRIVATE,
     STRATEGIES,
@@ -34,7 +34,7 @@ def aggregated(how: Aggregation, moves: list[float], made=None) -> dict[str, tor
     assert all(m.metadata.message_type == MessageType.TRAIN for m in asked)
     replies = [
         Message(
-            letter({n: t + by for n, t in STATE.items()}, {"num-examples": 10, "loss": 1.0}),
+            report({n: t + by for n, t in STATE.items()}, {"num-examples": 10, "loss": 1.0}),
             reply_to=message,
         )
         for by, message in zip(moves, asked, strict=True)

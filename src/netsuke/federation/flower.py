@@ -6,6 +6,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,8 @@ from netsuke.agent.parent import end_with_parent
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.clock import check_clock
 from netsuke.federation.guard import Guard, secret
+from netsuke.federation.patient import Patient
+from netsuke.federation.traffic import App
 
 SILENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -25,8 +28,6 @@ WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
 NEVER = 2
 """How a process ends that would end so again."""
-MORE = 0.5
-"""Of the time that a client waited for work so far, what it waits until it looks again."""
 
 
 def main() -> None:
@@ -45,7 +46,7 @@ def _link() -> None:
     from flwr.superlink import main as served
     from flwr.superlink.cli import flower_superlink
 
-    _guard(served)
+    _guard(served, Patient)
     flower_superlink()
 
 
@@ -56,34 +57,19 @@ def _node() -> None:
 
     given = dict(zip(sys.argv, sys.argv[1:], strict=False))
     check_clock(given["--superlink"], Path(given["--root-certificates"]))
-    _guard(served)
-    vars(loop)["time"] = SimpleNamespace(**{**vars(time), "sleep": Waiting().sleep})
+    _guard(served, lambda app: app)
+    vars(loop)["time"] = SimpleNamespace(
+        **{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, WAIT))}
+    )
     flower_supernode()
 
 
-class Waiting:
-    """How long a SuperNode sleeps: Flower's sleeps half a second until a reply is there, three between two looks for work at
-    its server. The first costs nothing; each look takes bytes of the way, so that they come ever less often."""
-
-    def __init__(self) -> None:
-        self._idle = 0.0
-
-    def sleep(self, seconds: float) -> None:
-        if seconds < 1.0:
-            self._idle = 0.0
-            time.sleep(min(seconds, WAIT))
-            return
-        pause = min(seconds, max(WAIT, MORE * self._idle))
-        self._idle += pause
-        time.sleep(pause)
-
-
-def _guard(served: Any) -> None:
-    """Have the application that a module of Flower's makes guarded."""
+def _guard(served: Any, within: Callable[[App], App]) -> None:
+    """Have the application that a module of Flower's makes guarded. within: what else lies before it."""
     plain = served.create_app
 
     def create_app(*given: Any, **named: Any) -> Guard:
-        return Guard(plain(*given, **named), secret())
+        return Guard(within(plain(*given, **named)), secret())
 
     served.create_app = create_app
 

@@ -2,18 +2,17 @@
 
 import hmac
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsuke.federation.traffic import PATH, Receive, Scope, Send, Traffic
+from netsuke.federation.traffic import PATH, App, Receive, Scope, Send, Traffic
 
 HEADER = "netsuke-secret"
 SECRET = "NETSUKE_FEDERATION_SECRET"
 """The environment variable that names the secret's file to a process."""
 SIGNED = "/v1/fleet/"
 """What clients ask of a server; Flower has them sign it with their key."""
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:

@@ -1,4 +1,4 @@
-"""What a message of Flower's holds: networks as arrays, settings and figures by name."""
+"""What a message of Flower's holds: networks, settings and figures by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,46 @@ from typing import Any
 import numpy as np
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.update import State, flat, learned, parted
 
-ARRAYS, CONFIG, METRICS = "arrays", "config", "metrics"
+LETTER, ARRAYS = "letter", "arrays"
+"""The one record of a message, and what its arrays are in, as safetensors: Flower asks for each record on its own, for an
+array in three parts, and each is a request at either end of two ways."""
 WHOLE, UPDATE = "whole", "update"
-"""The one array of a message: Flower asks for each on its own, with a kilobyte around it."""
 WORTH = "query.worth"
 """The kind of message that asks what channels are worth."""
 
 
 def letter(
     arrays: Mapping[str, Tensor] | None = None,
-    metrics: Mapping[str, Any] | None = None,
-    **config: str,
+    figures: Mapping[str, float] | None = None,
+    **texts: str,
 ) -> RecordDict:
     """The content of a message."""
-    content: dict[str, Any] = {CONFIG: ConfigRecord(dict(config))} if config else {}
+    said: dict[str, Any] = {**texts, **(figures or {})}
     if arrays is not None:
-        content[ARRAYS] = record(arrays)
-    if metrics is not None:
-        content[METRICS] = MetricRecord(dict(metrics))
-    return RecordDict(content)
+        said[ARRAYS] = save({name: t.detach().cpu().contiguous() for name, t in arrays.items()})
+    return RecordDict({LETTER: ConfigRecord(said)})
+
+
+def size(message: Message) -> int:
+    """Bytes of its arrays."""
+    found = _said(message, ARRAYS)
+    return len(found) if isinstance(found, bytes) else 0
+
+
+def report(state: State, figures: Mapping[str, float]) -> RecordDict:
+    """A client's network as a strategy of Flower's expects it."""
+    return RecordDict({"arrays": record(state), "metrics": MetricRecord(dict(figures))})
 
 
 def record(arrays: Mapping[str, Tensor]) -> ArrayRecord:
-    """Tensors as Flower sends them."""
+    """Tensors as Flower's strategies take them."""
     return ArrayRecord({n: Array(np.asarray(t.detach().cpu())) for n, t in arrays.items()})
 
 
@@ -42,9 +54,9 @@ def tensors(arrays: ArrayRecord) -> dict[str, Tensor]:
     return {name: torch.from_numpy(array.numpy().copy()) for name, array in arrays.items()}
 
 
-def packed(state: State) -> ArrayRecord:
+def packed(state: State) -> dict[str, Tensor]:
     """A network's state as one array."""
-    return record({WHOLE: flat(state, sorted(learned(state)))})
+    return {WHOLE: flat(state, sorted(learned(state)))}
 
 
 def state_in(message: Message, like: State) -> dict[str, Tensor]:
@@ -59,16 +71,18 @@ def state_in(message: Message, like: State) -> dict[str, Tensor]:
 
 def arrays_in(message: Message) -> dict[str, Tensor]:
     """Raises NetsukeError where there are none, or they are broken."""
+    found = _said(message, ARRAYS)
+    if not isinstance(found, bytes):
+        raise NetsukeError("its message cannot be read: it has no arrays")
     try:
-        return tensors(message.content.array_records[ARRAYS])
-    except (KeyError, TypeError, ValueError) as error:
+        return load(found)
+    except (SafetensorError, ValueError, KeyError) as error:
         raise NetsukeError(f"its message cannot be read: {error}") from error
 
 
 def figure_in(message: Message, name: str) -> float:
     """Raises NetsukeError where there is no such number."""
-    records = message.content.metric_records
-    found = records[METRICS].get(name) if METRICS in records else None
+    found = _said(message, name)
     if not isinstance(found, int | float):
         raise NetsukeError(f"its message has no {name}")
     return float(found)
@@ -76,11 +90,16 @@ def figure_in(message: Message, name: str) -> float:
 
 def text_in(message: Message, name: str) -> str:
     """Raises NetsukeError where there is no such text."""
-    records = message.content.config_records
-    found = records[CONFIG].get(name) if CONFIG in records else None
+    found = _said(message, name)
     if not isinstance(found, str):
         raise NetsukeError(f"its message has no {name}")
     return found
+
+
+def _said(message: Message, name: str) -> Any:
+    """None where it is not."""
+    records = message.content.config_records
+    return records[LETTER].get(name) if LETTER in records else None
 
 
 def described(state: State) -> dict[str, list[int]]:

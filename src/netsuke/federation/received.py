@@ -12,7 +12,7 @@ from torch import Tensor
 
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.adaptive import Worth
-from netsuke.federation.letter import UPDATE, arrays_in, figure_in, letter
+from netsuke.federation.letter import UPDATE, arrays_in, figure_in, report
 from netsuke.federation.update import State, applied
 from netsuke.nets.compressors.compressor import Compressor
 
@@ -42,7 +42,7 @@ class Trained:
     def dense(self) -> Message:
         """The reply, as a strategy of Flower's expects it."""
         figures = {"num-examples": self.samples, "loss": self.loss}
-        return Message(letter(self.state, figures), reply_to=self.message)
+        return Message(report(self.state, figures), reply_to=self.message)
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ def weighed(reply: Message, name: str, samples: int, units: Sequence[int]) -> We
     """units: of each group. Raises NetsukeError that says what is wrong with it."""
     if reply.has_error():
         raise NetsukeError(str(reply.error.reason))
-    worth = tuple(t.double().numpy() for t in arrays_in(reply).values())
-    if [each.shape for each in worth] != [(count,) for count in units]:
+    found = {name: t.double().numpy() for name, t in arrays_in(reply).items()}
+    if {n: each.shape for n, each in found.items()} != {str(n): (c,) for n, c in enumerate(units)}:
         raise NetsukeError("its worths are of another network")
+    worth = tuple(found[str(number)] for number in range(len(units)))
     if not all(np.isfinite(each).all() and (each >= 0).all() for each in worth):
         raise NetsukeError("its worths are no squares")
     return Weighed(name, worth, samples)

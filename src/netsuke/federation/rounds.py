@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
 from torch import Tensor
@@ -15,7 +15,7 @@ from netsuke.federation import received
 from netsuke.federation.flower import WAIT
 from netsuke.federation.hall import Hall
 from netsuke.federation.job import Asked, compressor
-from netsuke.federation.letter import ARRAYS, WORTH, packed, record, tensors
+from netsuke.federation.letter import WORTH, letter, packed, record, size, tensors
 from netsuke.federation.members import Member, Members
 from netsuke.federation.received import Trained, Weighed
 from netsuke.federation.update import State
@@ -69,7 +69,7 @@ class Rounds:
         free = self._free()
         asked = replace(asked, lost=self._lost)
         messages = self._messages(state, asked, free)
-        down = sum(_size(message) for message in messages)
+        down = sum(size(message) for message in messages)
         good, rejected = self._collected(messages, state, asked)
         self._note_lost(asked.round, free, {one.name for one in good} | set(rejected))
         if len(good) < self.least:
@@ -118,7 +118,7 @@ class Rounds:
         """(What the units of the whole network are worth to each client, why not by name of the others.) units: of each group.
         Raises NetsukeError where too few say so."""
         free = self._free()
-        content = RecordDict({ARRAYS: packed(whole)})
+        content = letter(packed(whole))
         asked = [Message(content, member.node, WORTH) for member in free]
         found, rejected = [], {}
         for member, reply in self.asked(asked):
@@ -173,14 +173,15 @@ class Rounds:
                 self._late.pop(number, None)
 
     def _messages(self, state: State, asked: Asked, free: list[Member]) -> list[Message]:
-        config = ConfigRecord({"asked": asked.to_json()})
         there = _There([member.node for member in free])
         made = list(
-            self.strategy.configure_train(asked.round, record(state), config, cast(Grid, there))
+            self.strategy.configure_train(
+                asked.round, record(state), ConfigRecord(), cast(Grid, there)
+            )
         )
-        sent = packed(state)
+        sent = letter(packed(state), asked=asked.to_json())
         for message in made:
-            message.content[ARRAYS] = sent
+            message.content = sent
         return made
 
     def asked(self, messages: list[Message]) -> list[tuple[Member, Message]]:
@@ -210,8 +211,3 @@ class _There:
 
     def get_node_ids(self) -> Iterator[int]:
         return iter(self._nodes)
-
-
-def _size(message: Message) -> int:
-    arrays: Any = message.content.array_records
-    return sum(len(array.data) for record in arrays.values() for array in record.values())

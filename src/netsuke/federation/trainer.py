@@ -8,6 +8,7 @@ client it is.
 import json
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from flwr.common.serde import context_to_proto
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_object import no_object_id_recompute
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message
@@ -58,7 +60,9 @@ class Served:
         context, ended, why = None, SubStatus.FAILED, ""
         try:
             message, context, _, _ = pull_task_input(caller)
-            push_message(caller, self._answer(message, context), context)
+            answer = self._answer(message, context)
+            with no_object_id_recompute():  # of every part of it, for each part around that
+                push_message(caller, answer, context)
             ended = SubStatus.COMPLETED
         except httpx.TransportError:
             raise
@@ -100,9 +104,10 @@ def main() -> None:
             print(error, flush=True)
             sys.exit(NEVER)
     impatient()
-    while True:
-        worked = [one.look() for one in served]
-        if not any(worked):
+    idle = 0  # looks since there was something to do: one at each SuperNode is without a pause
+    for node in cycle(served):
+        idle = 0 if node.look() else idle + 1
+        if idle >= len(served):
             time.sleep(WAIT)
 
 
