@@ -1,37 +1,46 @@
 """Requests for messages, held until there may be some."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
 import pytest
+from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.proto.message_pb2 import Metadata, PushObjectRequest
 
-from netsuke.federation import patient
+from netsuke.federation import patient, uploads
 from netsuke.federation.patient import Patient
 
-ASK, TELL = "/v1/fleet/pull-messages", "/v1/runtime/push-messages"
+ASK, TELL = patient.LOOK, patient.ASKED
 AT_ONCE, SOON = 0.1, 0.5
 
 
 class App:
-    """What lies behind: the bodies that came to it."""
+    """What lies behind: the bodies that came to it, and what it answers."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.answers = b""
+        self.status = 200
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.bodies.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": self.answers})
 
 
 class Caller:
-    """One that sends its request in two pieces, and may leave."""
+    """One that sends its request in two pieces, and may leave. told: what it was answered last."""
 
     def __init__(self, name: str = "a") -> None:
-        self.key, self.left = name.encode(), asyncio.Event()
+        self.key, self.left, self.told = name.encode(), asyncio.Event(), b""
 
-    async def asks(self, app: Patient, path: str = ASK) -> float:
+    async def asks(self, app: Patient, path: str = ASK, body: bytes = b"half and half") -> float:
         """Returns after how many seconds it was done with."""
-        pieces = [(b"half", True), (b" and half", False)]
+        pieces = [(body[:4], True), (body[4:], False)]
+        self.told = b""
 
         async def receive() -> dict[str, Any]:
             if pieces:
@@ -41,13 +50,18 @@ class Caller:
             return {"type": "http.disconnect"}
 
         start = time.monotonic()
-        await app({"path": path, "headers": [(b"flwr-public-key", self.key)]}, receive, None)  # type: ignore[arg-type]
+        scope = {"type": "http", "path": path, "headers": [(b"flwr-public-key", self.key)]}
+        await app(scope, receive, self._hears)
         return time.monotonic() - start
+
+    async def _hears(self, message: Any) -> None:
+        self.told += message.get("body", b"")
 
 
 @pytest.fixture
 def inner(monkeypatch: pytest.MonkeyPatch) -> App:
-    monkeypatch.setattr(patient, "CLIENTS", SOON)
+    for name in ("CLIENTS", "SERVER"):
+        monkeypatch.setattr(patient, name, SOON)
     return App()
 
 
@@ -62,7 +76,7 @@ def test_who_knows_all_waits_until_there_is_more(inner: App) -> None:
         assert await Caller().asks(app, TELL) < AT_ONCE
         assert 2 * AT_ONCE < await waiting < SOON
         assert await b.asks(app) < AT_ONCE  # it was told before b asked
-        assert inner.bodies == [b"half and half"] * 2 + [b"half"] + [b"half and half"] * 2
+        assert inner.bodies == [b"half and half"] * 5
 
     asyncio.run(go())
 
@@ -97,6 +111,70 @@ def test_callers_that_are_made_up_fill_nothing(inner: App, monkeypatch: pytest.M
         app = Patient(inner)
         for number in range(1000):
             assert await Caller(str(number)).asks(app) < AT_ONCE
-        assert len(app._held[ASK]._known) <= 101
+        assert len(app._asked._known) <= 101
+
+    asyncio.run(go())
+
+
+def begun(inner: App, *parts: str) -> bytes:
+    """A client's request to begin an answer to "q", and as the answer to that the parts that are not there."""
+    inner.answers = PushMessagesResponse(objects_to_push=parts, session_id="s").SerializeToString()
+    message = ProtoMessage(metadata=Metadata(reply_to_message_id="q"))
+    return PushMessagesRequest(messages_list=[message]).SerializeToString()
+
+
+def part(name: str) -> bytes:
+    sent = PushObjectRequest(object_id=name, session_id="s", object_content=bytes(1000))
+    return sent.SerializeToString()
+
+
+def test_an_answer_is_none_before_its_last_part(
+    inner: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        app, client, server, look = Patient(inner), Caller("a"), Caller(""), Caller("")
+        await server.asks(app, patient.NEWS)
+        waiting = asyncio.ensure_future(server.asks(app, patient.NEWS))
+        await asyncio.sleep(AT_ONCE)
+        await client.asks(app, patient.BEGUN, begun(inner, "one", "two"))
+        await client.asks(app, patient.PART, part("one"))
+        await client.asks(app, patient.PART, part("another's"))
+        inner.status = 503
+        await client.asks(app, patient.PART, part("two"))
+        await look.asks(app, patient.UNDER_WAY)
+        assert (waiting.done(), json.loads(look.told)) == (False, ["q"])
+        inner.status = 200
+        await client.asks(app, patient.PART, part("two"))
+        assert AT_ONCE < await waiting < SOON
+        await look.asks(app, patient.UNDER_WAY)
+        assert (json.loads(server.told), json.loads(look.told)) == ([], [])
+
+    asyncio.run(go())
+
+
+def test_an_answer_without_parts_is_news_at_once(inner: App) -> None:
+    async def go() -> None:
+        app, server = Patient(inner), Caller("")
+        await server.asks(app, patient.NEWS)
+        await Caller("a").asks(app, patient.BEGUN, begun(inner))
+        assert await server.asks(app, patient.NEWS) < AT_ONCE
+        assert json.loads(server.told) == []
+
+    asyncio.run(go())
+
+
+def test_an_answer_of_which_nothing_comes_any_more_is_flowers_to_judge(
+    inner: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "FORGOTTEN", AT_ONCE)
+
+    async def go() -> None:
+        app, look = Patient(inner), Caller("")
+        await Caller("a").asks(app, patient.BEGUN, begun(inner, "one"))
+        await look.asks(app, patient.UNDER_WAY)
+        assert json.loads(look.told) == ["q"]
+        await asyncio.sleep(2 * AT_ONCE)
+        await look.asks(app, patient.UNDER_WAY)
+        assert json.loads(look.told) == []
 
     asyncio.run(go())

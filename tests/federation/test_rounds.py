@@ -1,6 +1,7 @@
 """What a server makes of who answers when, with clients that are none."""
 
 import json
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -43,6 +44,9 @@ class Hall:
 
     def traffic(self) -> tuple[int, int]:
         return 0, 0
+
+    def wait(self) -> None:
+        time.sleep(0.01)
 
 
 @dataclass

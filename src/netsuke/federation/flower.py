@@ -26,6 +26,8 @@ SILENT = {
 """Environment variables without which Flower calls home."""
 WAIT = 0.1
 """Seconds between two looks for what is new, and before what is not yet there is asked for again."""
+BRIEF = 0.03
+"""Where it is a look at something in the same process."""
 NEVER = 2
 """How a process ends that would end so again."""
 
@@ -59,7 +61,7 @@ def _node() -> None:
     check_clock(given["--superlink"], Path(given["--root-certificates"]))
     _guard(served, lambda app: app)
     vars(loop)["time"] = SimpleNamespace(
-        **{**vars(time), "sleep": lambda seconds: time.sleep(min(seconds, WAIT))}
+        **{**vars(time), "sleep": lambda seconds: time.sleep(BRIEF if seconds < 1.0 else WAIT)}
     )
     flower_supernode()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsuke.federation.traffic import PATH, App, Receive, Scope, Send, Traffic
+from netsuke.federation.traffic import PATH, App, Receive, Scope, Send, Traffic, answer
 
 HEADER = "netsuke-secret"
 SECRET = "NETSUKE_FEDERATION_SECRET"
@@ -31,7 +31,7 @@ class Guard:
         if self._may(scope):
             path = str(scope["path"])
             if path == PATH:
-                await self._traffic.answer(send)
+                await answer(send, self._traffic.told())
                 return
             if path.startswith(SIGNED):
                 receive, send = self._traffic.counting(scope, receive, send)

@@ -1,6 +1,7 @@
 """Where a federation meets: its run at the SuperLink, from which clients are asked and heard."""
 
 import hashlib
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from flwr.app import Message
 from flwr.cli.build import build_fab_from_files
 from flwr.cli.supernode.register import try_load_public_key
@@ -28,7 +30,8 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from netsuke.core.errors import NetsukeError
 from netsuke.federation.flower import WAIT
 from netsuke.federation.guard import HEADER, Showing, secret
-from netsuke.federation.traffic import traffic
+from netsuke.federation.patient import NEWS, UNDER_WAY
+from netsuke.federation.traffic import PATH as TRAFFIC
 
 APP = """
 [build-system]
@@ -50,6 +53,9 @@ clientapp = "netsuke_federation:client"
 """
 """What Flower wants of an app. It is never run: the processes at both ends have netsuke's own."""
 STUB = "from flwr.clientapp import ClientApp\nfrom flwr.serverapp import ServerApp\n\nserver, client = ServerApp(), ClientApp()\n"
+
+PATIENCE = 60.0
+"""Seconds in which the layers before Flower must answer."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,14 @@ class Link:
             retry_invoker=make_simple_http_retry_invoker(),
         )  # fmt: skip
 
+    def ours(self) -> httpx.Client:
+        """To the layers before it that are no part of Flower."""
+        trusted = ssl.create_default_context(cadata=self.authority.decode("ascii"))
+        shown = {HEADER: secret().decode("ascii")}
+        return httpx.Client(
+            base_url=f"https://{self.address}", headers=shown, verify=trusted, timeout=PATIENCE
+        )
+
     def admit(self, public: Path, name: str) -> None:
         """Have it answer the client that has this key."""
         control = self.control()
@@ -91,7 +105,7 @@ class Hall(HttpGrid):
 
     def __init__(self, link: Link, token: str) -> None:
         super().__init__(link.address, False, link.authority, token=token)
-        self._link = link
+        self._link, self._ours = link, link.ours()
 
     def _connect(self) -> None:
         self._client = self._link.runtime(self._token)
@@ -112,13 +126,33 @@ class Hall(HttpGrid):
 
     def traffic(self) -> tuple[int, int]:
         """Bytes (up, down) between clients and server so far."""
-        shown = {HEADER: secret().decode("ascii")}
-        return traffic(self._link.address, self._link.authority, shown)
+        said = self._told(TRAFFIC)
+        return int(said["up"]), int(said["down"])
+
+    def wait(self) -> None:
+        """Until another answer may have come, for a moment at most. Who looks after the processes says why there is none."""
+        try:
+            self._told(NEWS)
+        except NetsukeError:
+            time.sleep(WAIT)
 
     def heard(self, numbers: Iterable[str]) -> dict[str, Message]:
         """What came back so far, by the number of what was asked."""
-        replies = self.pull_messages(list(numbers))
+        under_way = set(self._told(UNDER_WAY))
+        whole = [number for number in numbers if number not in under_way]
+        replies = self.pull_messages(whole) if whole else ()
         return {reply.metadata.reply_to_message_id: reply for reply in replies}
+
+    def close(self) -> None:
+        super().close()
+        self._ours.close()
+
+    def _told(self, path: str) -> Any:
+        """By the layers that are ours."""
+        try:
+            return self._ours.get(path).raise_for_status().json()
+        except httpx.HTTPError as error:
+            raise NetsukeError(f"federate: the SuperLink does not answer: {error}") from error
 
 
 @contextmanager

@@ -2,15 +2,23 @@
 full one."""
 
 import asyncio
+import json
 
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from netsuke.federation.traffic import App, Message, Receive, Scope, Send
+from netsuke.federation.traffic import App, Message, Receive, Scope, Send, answer
+from netsuke.federation.uploads import Uploads
 
 MANY = 10_000
 """Callers that are remembered. Who they are is not verified yet; who was forgotten is answered at once."""
 CLIENTS, SERVER = 10.0, 0.5
-"""Seconds that a request for messages waits at most. The federation's server looks after its processes meanwhile."""
+"""Seconds that a client waits for a message at most, and the federation's server, which looks after its processes meanwhile, for
+an answer."""
+NEWS, UNDER_WAY = "/netsuke/news", "/netsuke/uploads"
+"""Where the server waits until an answer has come as a whole, and where it is told which are still on their way."""
+LOOK = "/v1/fleet/pull-messages"
+ASKED = "/v1/runtime/push-messages"
+BEGUN, PART = "/v1/fleet/push-messages", "/v1/fleet/push-object"
 
 
 class News:
@@ -50,22 +58,52 @@ class Patient:
     each other."""
 
     def __init__(self, inner: App) -> None:
-        asked, answered = News(CLIENTS), News(SERVER)
-        self._inner = inner
-        self._told = {"/v1/runtime/push-messages": asked, "/v1/fleet/push-messages": answered}
-        self._held = {"/v1/fleet/pull-messages": asked, "/v1/runtime/pull-messages": answered}
+        self._inner, self._uploads = inner, Uploads()
+        self._asked, self._answered = News(CLIENTS), News(SERVER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = str(scope.get("path"))
-        if path in self._held:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        body = await _read(receive)
+        if body is None:
+            return
+        path, again = str(scope["path"]), _first(body, receive)
+        if path in (NEWS, LOOK):
             caller = dict(scope["headers"]).get(FLEET_HTTP_PUBLIC_KEY_HEADER.encode(), b"")
-            body = await _read(receive)
-            if not (body and await self._held[path].waited(caller, receive)):
+            news = self._answered if path == NEWS else self._asked
+            if not await news.waited(caller, receive):
                 return
-            receive = _first(body, receive)
-        await self._inner(scope, receive, send)
-        if path in self._told:
-            self._told[path].tell()
+        if path in (NEWS, UNDER_WAY):
+            await answer(send, json.dumps(self._uploads.under_way()).encode())
+            return
+        said = _Heard(send, keep=path == BEGUN)
+        await self._inner(scope, again, said)
+        self._note(path, body["body"], said)
+
+    def _note(self, path: str, asked: bytes, said: "_Heard") -> None:
+        """What went well is news to somebody."""
+        if said.status != 200:
+            return
+        if path == ASKED:
+            self._asked.tell()
+        elif (path == BEGUN and self._uploads.begun(asked, said.body)) or (
+            path == PART and self._uploads.came(asked)
+        ):
+            self._answered.tell()
+
+
+class _Heard:
+    """The way of an answer. status: that it had. body: of it, if it is to be kept."""
+
+    def __init__(self, send: Send, keep: bool) -> None:
+        self._send, self._keep, self.status, self.body = send, keep, 0, b""
+
+    async def __call__(self, message: Message) -> None:
+        self.status = int(message.get("status", self.status))
+        if self._keep:
+            self.body += message.get("body", b"")
+        await self._send(message)
 
 
 async def _read(receive: Receive) -> Message | None:

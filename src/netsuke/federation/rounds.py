@@ -198,7 +198,7 @@ class Rounds:
                 end = min(end, start + max(PATIENCE * took, took + GRACE))
             if waiting:
                 self.check()
-                time.sleep(WAIT)
+                self.hall.wait()
         self._late |= waiting
         return found
 
