@@ -32,20 +32,19 @@ class App:
 
 
 class Caller:
-    """One that sends its request in two pieces, and may leave. told: what it was answered last."""
+    """One that may leave. told: what it was answered last."""
 
     def __init__(self, name: str = "a") -> None:
         self.key, self.left, self.told = name.encode(), asyncio.Event(), b""
 
-    async def asks(self, app: Patient, path: str = ASK, body: bytes = b"half and half") -> float:
+    async def asks(self, app: Patient, path: str = ASK, body: bytes = b"look") -> float:
         """Returns after how many seconds it was done with."""
-        pieces = [(body[:4], True), (body[4:], False)]
+        requests = [{"type": "http.request", "body": body, "more_body": False}]
         self.told = b""
 
         async def receive() -> dict[str, Any]:
-            if pieces:
-                body, more = pieces.pop(0)
-                return {"type": "http.request", "body": body, "more_body": more}
+            if requests:
+                return requests.pop()
             await self.left.wait()
             return {"type": "http.disconnect"}
 
@@ -76,7 +75,7 @@ def test_who_knows_all_waits_until_there_is_more(inner: App) -> None:
         assert await Caller().asks(app, TELL) < AT_ONCE
         assert 2 * AT_ONCE < await waiting < SOON
         assert await b.asks(app) < AT_ONCE  # it was told before b asked
-        assert inner.bodies == [b"half and half"] * 5
+        assert inner.bodies == [b"look"] * 5
 
     asyncio.run(go())
 

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsuke.federation.traffic import PATH, App, Receive, Scope, Send, Traffic, answer
+from netsuke.federation.traffic import (
+    PATH,
+    App,
+    Receive,
+    Scope,
+    Send,
+    Traffic,
+    answer,
+    once_more,
+    whole,
+)
 
 HEADER = "netsuke-secret"
 SECRET = "NETSUKE_FEDERATION_SECRET"
@@ -35,7 +45,9 @@ class Guard:
                 return
             if path.startswith(SIGNED):
                 receive, send = self._traffic.counting(scope, receive, send)
-            await self._inner(scope, receive, send)
+            request = await whole(receive)
+            if request["type"] == "http.request":
+                await self._inner(scope, once_more(request, receive), send)
             return
         head = [(b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 401, "headers": head})

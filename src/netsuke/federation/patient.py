@@ -6,7 +6,7 @@ import json
 
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from netsuke.federation.traffic import App, Message, Receive, Scope, Send, answer
+from netsuke.federation.traffic import App, Message, Receive, Scope, Send, answer, once_more
 from netsuke.federation.uploads import Uploads
 
 MANY = 10_000
@@ -55,7 +55,7 @@ class News:
 
 class Patient:
     """An ASGI application in front of Flower's SuperLink, at which its clients and the federation's server ask for messages of
-    each other."""
+    each other. Requests come to it in one piece."""
 
     def __init__(self, inner: App) -> None:
         self._inner, self._uploads = inner, Uploads()
@@ -65,10 +65,8 @@ class Patient:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        body = await _read(receive)
-        if body is None:
-            return
-        path, again = str(scope["path"]), _first(body, receive)
+        body = await receive()
+        path, again = str(scope["path"]), once_more(body, receive)
         if path in (NEWS, LOOK):
             caller = dict(scope["headers"]).get(FLEET_HTTP_PUBLIC_KEY_HEADER.encode(), b"")
             news = self._answered if path == NEWS else self._asked
@@ -104,25 +102,3 @@ class _Heard:
         if self._keep:
             self.body += message.get("body", b"")
         await self._send(message)
-
-
-async def _read(receive: Receive) -> Message | None:
-    """A request's body in one piece; None where its caller left before the end."""
-    parts, more = [], True
-    while more:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return {"type": "http.request", "body": b"".join(parts), "more_body": False}
-
-
-def _first(message: Message, receive: Receive) -> Receive:
-    """What was read already, and then what comes."""
-    waiting: list[Message] = [message]
-
-    async def received() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return received
