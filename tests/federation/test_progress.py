@@ -1,5 +1,6 @@
 """A federation's network, round by round, without the machines."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ class Played:
     def told(self) -> list[str]:
         return []
 
-    def play(self, state: Any, asked: Any) -> tuple[dict[str, torch.Tensor], Round]:
+    def play(
+        self, state: Any, asked: Any, meanwhile: Callable[[], None]
+    ) -> tuple[dict[str, torch.Tensor], Round]:
+        meanwhile()
         return next(self._states), replace(CAME, number=asked.round)
 
 

@@ -57,6 +57,10 @@ class Members:
         return list(self.known.values())
 
 
+def nothing() -> None:
+    pass
+
+
 def _answer(message: Message) -> Message:
     by, after = compressor("full"), {"weight": torch.ones(4, 3)}
     update = changed(STATE, after, by, by.memory(), torch.Generator())
@@ -81,15 +85,15 @@ def asked(number: int) -> Asked:
 def test_who_is_late_is_told_what_went_nowhere_until_it_is_heard_again(hall: Hall):
     server = played(hall)
     hall.silent = {"garden"}
-    _, first = server.play(STATE, asked(1))
+    _, first = server.play(STATE, asked(1), nothing)
     assert (sorted(first.heard), first.late) == (["attic", "cellar"], ("garden",))
-    _, second = server.play(STATE, asked(2))
+    _, second = server.play(STATE, asked(2), nothing)
     assert set(hall.asked[1]) == {"attic", "cellar"}  # it is still at work
     hall.silent = set()
-    _, third = server.play(STATE, asked(3))
+    _, third = server.play(STATE, asked(3), nothing)
     assert sorted(third.heard) == ["attic", "cellar", "garden"]
     assert hall.asked[2]["garden"]["lost"] == {"garden": 1}
-    _, fourth = server.play(STATE, asked(4))
+    _, fourth = server.play(STATE, asked(4), nothing)
     assert hall.asked[3]["garden"]["lost"] == {}
     assert second.late == ("garden",)
     assert fourth.late == ()
@@ -100,4 +104,12 @@ def test_too_few_make_no_round(hall: Hall):
     with pytest.raises(
         NetsukeError, match="round 1: 1 of 3 clients gave something of use, 2 are needed"
     ):
-        played(hall).play(STATE, asked(1))
+        played(hall).play(STATE, asked(1), nothing)
+
+
+def test_what_is_done_meanwhile_is_done_once_when_clients_were_asked(hall: Hall):
+    found: list[int] = []
+    server = played(hall)
+    server.play(STATE, asked(1), lambda: found.append(len(hall.asked)))
+    server.play(STATE, asked(2), nothing)
+    assert found == [1]

@@ -4,7 +4,9 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from flwr.serverapp.strategy import Strategy
@@ -48,6 +50,8 @@ class Progress:
         found = resumed(plan.out, mark, about)
         self.kept = found or Checkpoint(plan.out, mark, about, first=self._score())
         self._best = self.state
+        self._open: Round | None = None
+        self._drawn = time.monotonic()
         if found is not None:
             whole, self._best, beside = found.states()
             self._adaptive.resume(whole, found.shape)
@@ -70,19 +74,40 @@ class Progress:
         rounds.gather(self._plan.clients)
         for line in rounds.members.told():
             observer.note(line)
-        drawn = time.monotonic()
         numbers = range(len(self.kept.rounds) + 1, self._plan.rounds + 1)
-        for number in observer.track(numbers, "rounds"):
-            rounds.strategy = self.strategy
-            state, came = rounds.play(self.state, self._asked(number))
-            score = self._heard(state, came)
-            pruned = self._pruned(number, rounds)
-            self.kept.keep(learned(self._adaptive.whole), self._best, moments(self.strategy))
-            if time.monotonic() - drawn > REDRAWN:
-                self.kept.draw()
-                drawn = time.monotonic()
-            for line in (*rounds.members.told(), _said(came, score, self._goal), *pruned):
-                observer.note(line)
+        try:
+            for number in observer.track(numbers, "rounds"):
+                rounds.strategy = self.strategy
+                state, self._open = rounds.play(self.state, self._asked(number), self._settle)
+                self.network.load_state_dict(state, strict=False)
+                self._adaptive.take(self.network.state_dict())
+                gone = self._plan.pruning.gone(number, self._plan.rounds)
+                if gone is not None:
+                    self._settle(partial(self._pruned, gone, rounds))
+                for line in rounds.members.told():
+                    observer.note(line)
+        finally:
+            self._settle()
+
+    def _settle(self, change: Callable[[], Sequence[str]] = tuple) -> None:
+        """Judge and keep the last round, unless that is done: where nothing changes by it, while the next is under way. change:
+        of the network, after it was judged; what is to be said of it."""
+        came, self._open = self._open, None
+        if came is None:
+            return
+        self._check_numbers(came.number)
+        score = self._score()
+        if self._is_best(score):
+            self._best = self.state
+        told = json.loads(json.dumps(asdict(came)))  # as it will be read again
+        self.kept.rounds.append({**told, "score": score, "units": self._adaptive.units})
+        said = change()
+        self.kept.keep(learned(self._adaptive.whole), self._best, moments(self.strategy))
+        if time.monotonic() - self._drawn > REDRAWN:
+            self.kept.draw()
+            self._drawn = time.monotonic()
+        for line in (_said(came, score, self._goal), *said):
+            self._plan.observer.note(line)
 
     def written(self) -> store.Run:
         """The best of it as a run: exported, measured on the test data, beside the model as it came."""
@@ -123,19 +148,6 @@ class Progress:
             return model
         return Static(weights=self._plan.bits).apply(model, self._goal)
 
-    def _heard(self, state: dict[str, Tensor], came: Round) -> float:
-        """What came of a round, taken and judged. Returns its score on validation."""
-        self.network.load_state_dict(state, strict=False)
-        self._check_numbers(came.number)
-        self._adaptive.take(self.network.state_dict())
-        score = self._score()
-        if self._is_best(score):
-            self._best = self.state
-        units = self._adaptive.units
-        told = json.loads(json.dumps(asdict(came)))  # as it will be read again
-        self.kept.rounds.append({**told, "score": score, "units": units})
-        return score
-
     def _check_numbers(self, number: int) -> None:
         """Raises NetsukeError where the network answers with NaN; earlier rounds stay as they were kept."""
         inputs, _ = next(batches(self._goal.data.validate))
@@ -148,11 +160,8 @@ class Progress:
                 "client means harm, which the strategies fedmedian and trimmed withstand"
             )
 
-    def _pruned(self, number: int, rounds: Rounds) -> list[str]:
-        """Look anew at which channels there are, where it is time to; what is to be said of it."""
-        gone = self._plan.pruning.gone(number, self._plan.rounds)
-        if gone is None:
-            return []
+    def _pruned(self, gone: float, rounds: Rounds) -> list[str]:
+        """Look anew at which channels there are; what is to be said of it. gone: of the time."""
         before, adaptive = self._adaptive.shape, self._adaptive
         found, rejected = rounds.worths(learned(adaptive.whole), adaptive.groups)
         adaptive.look([(one.worth, one.samples) for one in found], gone)

@@ -47,6 +47,10 @@ class Round:
     loss: float
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass
 class Rounds:
     """least: clients that a round needs. timeout: seconds after which one without so many is given up. check: raises
@@ -61,11 +65,15 @@ class Rounds:
     _late: dict[str, Member] = field(default_factory=dict)
     _lost: dict[str, int] = field(default_factory=dict)
     _crossed: tuple[int, int] = (0, 0)
+    _meanwhile: Callable[[], None] = _nothing
 
-    def play(self, state: State, asked: Asked) -> tuple[dict[str, Tensor], Round]:
-        """One round: the new state, and what came of it. Raises NetsukeError where too few clients answered with
-        something of use."""
+    def play(
+        self, state: State, asked: Asked, meanwhile: Callable[[], None]
+    ) -> tuple[dict[str, Tensor], Round]:
+        """One round: the new state, and what came of it. meanwhile: done once, when clients have something to do or must be
+        waited for. Raises NetsukeError where too few clients answered with something of use."""
         start = time.monotonic()
+        self._meanwhile = meanwhile
         free = self._free()
         asked = replace(asked, lost=self._lost)
         messages = self._messages(state, asked, free)
@@ -156,6 +164,7 @@ class Rounds:
             found = [m for m in self.members.here() if m.node not in busy]
             if len(found) >= self.least:
                 return found
+            self._do_meanwhile()
             self.check()
             if time.monotonic() > end:
                 raise NetsukeError(
@@ -184,10 +193,15 @@ class Rounds:
             message.content = sent
         return made
 
+    def _do_meanwhile(self) -> None:
+        do, self._meanwhile = self._meanwhile, _nothing
+        do()
+
     def asked(self, messages: list[Message]) -> list[tuple[Member, Message]]:
         """The answers to these: of all, or of enough and of who came soon after."""
         waiting = {n: self.members.known[node] for n, node in self.hall.ask(messages).items()}
         start, total = time.monotonic(), len(waiting)
+        self._do_meanwhile()
         found: list[tuple[Member, Message]] = []
         end = start + self.timeout
         while waiting and time.monotonic() < end:
