@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -51,7 +51,9 @@ class Hall:
 
 @dataclass
 class Members:
-    known = {node: Member(node, name, 10) for node, name in NAMES.items()}  # noqa: RUF012
+    known: dict[int, Member] = field(
+        default_factory=lambda: {node: Member(node, name, 10) for node, name in NAMES.items()}
+    )
 
     def here(self) -> list[Member]:
         return list(self.known.values())
@@ -97,6 +99,16 @@ def test_who_is_late_is_told_what_went_nowhere_until_it_is_heard_again(hall: Hal
     assert hall.asked[3]["garden"]["lost"] == {}
     assert second.late == ("garden",)
     assert fourth.late == ()
+
+
+def test_who_was_killed_over_a_round_is_asked_again_once_it_is_back(hall: Hall):
+    server = played(hall)
+    hall.silent = {"garden"}
+    server.play(STATE, asked(1), nothing)
+    server.members.known[3] = replace(server.members.known[3], came="later")
+    server.play(STATE, asked(2), nothing)
+    assert set(hall.asked[1]) == {"attic", "cellar", "garden"}
+    assert hall.asked[1]["garden"]["lost"] == {"garden": 1}
 
 
 def test_too_few_make_no_round(hall: Hall):

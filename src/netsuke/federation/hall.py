@@ -111,8 +111,8 @@ class Hall(HttpGrid):
         self._client = self._link.runtime(self._token)
 
     def present(self) -> dict[int, str]:
-        """Names by number of the clients that are there."""
-        return {node.node_id: node.name or str(node.node_id) for node in self.get_nodes()}
+        """When each client that is there came, by its number: one that was killed comes again."""
+        return {node.node_id: node.last_activated_at for node in self.get_nodes()}
 
     def ask(self, messages: Iterable[Message]) -> dict[str, int]:
         """Send them. Returns by the number of each message who was asked."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flwr.app import Message, MessageType
 
@@ -16,11 +16,12 @@ GREETING = 60.0
 
 @dataclass(frozen=True)
 class Member:
-    """A client that was admitted. samples: as it said."""
+    """A client that was admitted. samples: as it said. came: when; again, where it had been killed."""
 
     node: int
     name: str
     samples: int
+    came: str = ""
 
 
 @dataclass
@@ -37,6 +38,7 @@ class Members:
         """Those that are there now, newcomers among them once they have said who they are."""
         present = self.hall.present()
         self._greet([node for node in present if node not in self.known])
+        self.known = {n: replace(m, came=present.get(n, m.came)) for n, m in self.known.items()}
         return [member for node, member in self.known.items() if node in present]
 
     def told(self) -> list[str]:

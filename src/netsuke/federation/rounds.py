@@ -176,9 +176,12 @@ class Rounds:
             busy = {member.node for member in self._late.values()}
 
     def _drop_late(self) -> None:
-        """Answers to earlier rounds: they are of a network that is no more, but who gave them is free again."""
+        """Answers to earlier rounds: they are of a network that is no more, but who gave them is free again. So is who was killed
+        over one and came back."""
         if self._late:
-            for number in self.hall.heard(self._late):
+            there = {member.node: member for member in self.members.here()}
+            again = {n for n, m in self._late.items() if there.get(m.node, m).came != m.came}
+            for number in again | set(self.hall.heard(self._late)):
                 self._late.pop(number, None)
 
     def _messages(self, state: State, asked: Asked, free: list[Member]) -> list[Message]:
