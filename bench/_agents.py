@@ -13,6 +13,7 @@ from netsuke.testing.agents import Running, paired
 
 HOMES = ("XDG_CONFIG_HOME", "XDG_STATE_HOME")
 """Variables that say where a user's settings and state are."""
+DISTURBED = Path(__file__).parent / "disturbed"
 
 
 @contextmanager
@@ -41,3 +42,11 @@ def environment(**values: str) -> Iterator[None]:
     finally:
         for key, value in before.items():
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+@contextmanager
+def disturbed(**how: str) -> Iterator[None]:
+    """What this process starts meanwhile is other than it should be. how: variables that ``disturbed/sitecustomize.py`` knows."""
+    path = os.pathsep.join(filter(None, (str(DISTURBED), os.environ.get("PYTHONPATH"))))
+    with environment(PYTHONPATH=path, **how):
+        yield

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench._agents import environment, own_folders
+from bench._agents import disturbed, own_folders
 from bench._bottleneck import bottleneck
 from bench._harness import Bench, Claim, Figure
 from bench._sent import Sent, sent
@@ -40,7 +38,6 @@ NEAR, SAVED = 0.05, 0.40
 ROUNDS, PATIENCE = 9, 60
 TRIED = 6
 """Cuts besides the planner's own that are served and timed: those it thinks best, and as many between them and the ends."""
-DISTURBED = Path(__file__).parent / "disturbed"
 
 
 NARROW = "ResNet-18 shape, narrow"
@@ -138,8 +135,7 @@ def _between(bench: Bench) -> Iterator[tuple[Link, Remote, Remote]]:
         with within(link.names[1]):
             stack.enter_context(paired(folder, "cloud", link.hosts[1]))
         stack.enter_context(within(link.names[0]))
-        path = os.pathsep.join(filter(None, (str(DISTURBED), os.environ.get("PYTHONPATH"))))
-        with environment(PYTHONPATH=path, SLOWER=str(SLOWER)):
+        with disturbed(SLOWER=str(SLOWER)):
             stack.enter_context(paired(folder, "edge", link.hosts[0]))
         edge, cloud = (
             stack.enter_context(Remote(name, OnnxRuntime())) for name in ("edge", "cloud")

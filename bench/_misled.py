@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from bench._agents import environment
+from bench._agents import disturbed
 from bench._contest import gap
 from bench._federated import FEW, LEARNING, SEEDS, Case, empty, federated, task_of
 from bench._harness import Bench, Claim, Figure, say
@@ -25,7 +24,6 @@ CASE = Case(
     "_federated_speech.py",
     {"clients": 10, "partition": "even", "rounds": 12, "epochs": 3, **LEARNING},
 )
-DISTURBED = Path(__file__).parent / "disturbed"
 LONGER = 60
 """Rounds in which a client that was killed is let in again, which Flower does a minute after."""
 TIMES = 5.0
@@ -210,6 +208,5 @@ def _misled(how: str) -> Iterator[None]:
     if not how:
         yield
         return
-    path = os.pathsep.join(filter(None, (str(DISTURBED), os.environ.get("PYTHONPATH"))))
-    with environment(PYTHONPATH=path, MISLED=how):
+    with disturbed(MISLED=how):
         yield

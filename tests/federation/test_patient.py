@@ -127,9 +127,7 @@ def part(name: str) -> bytes:
     return sent.SerializeToString()
 
 
-def test_an_answer_is_none_before_its_last_part(
-    inner: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_is_none_before_its_last_part(inner: App) -> None:
     async def go() -> None:
         app, client, server, look = Patient(inner), Caller("a"), Caller(""), Caller("")
         await server.asks(app, patient.NEWS)

@@ -16,8 +16,8 @@ BEFORE = {"weight": torch.zeros(40, 5), "bias": torch.zeros(5)}
 BY = compressor("int8")
 
 
-def reply(after, samples: float = 10, **more: float) -> Message:
-    update = changed(BEFORE, after, BY, BY.memory(), Generator().manual_seed(0))
+def reply(after, samples: float = 10, before=BEFORE, **more: float) -> Message:
+    update = changed(before, after, BY, BY.memory(), Generator().manual_seed(0))
     figures = {"num-examples": samples, "loss": 0.5, "seconds": 1.0, **more}
     return Message(letter({UPDATE: update}, figures), reply_to=asked())
 
@@ -53,9 +53,7 @@ def test_what_is_no_number_is_rejected(name: str, value: float):
 def test_a_variance_below_zero_is_rejected(variance: float, fine: bool):
     before = {**BEFORE, "norm.running_var": torch.full((5,), 0.3)}
     after = {**before, "norm.running_var": torch.full((5,), variance)}
-    update = changed(before, after, BY, BY.memory(), Generator().manual_seed(0))
-    figures = {"num-examples": 10, "loss": 0.5, "seconds": 1.0}
-    sent = Message(letter({UPDATE: update}, figures), reply_to=asked())
+    sent = reply(after, before=before)
     if fine:
         opened(sent, "kitchen", before, BY, samples=10)
     else:

@@ -13,10 +13,10 @@ from typing import Any
 
 from netsuke.agent.parent import end_with_parent
 from netsuke.core.errors import NetsukeError
+from netsuke.federation.asgi import App
 from netsuke.federation.clock import check_clock
 from netsuke.federation.guard import Guard, secret
 from netsuke.federation.patient import Patient
-from netsuke.federation.traffic import App
 
 SILENT = {
     "FLWR_TELEMETRY_ENABLED": "0",

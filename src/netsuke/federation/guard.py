@@ -6,17 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netsuke.federation.traffic import (
-    PATH,
-    App,
-    Receive,
-    Scope,
-    Send,
-    Traffic,
-    answer,
-    once_more,
-    whole,
-)
+from netsuke.federation.asgi import App, Receive, Scope, Send, answer, once_more, whole
+from netsuke.federation.traffic import PATH, Traffic
 
 HEADER = "netsuke-secret"
 SECRET = "NETSUKE_FEDERATION_SECRET"

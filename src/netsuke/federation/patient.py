@@ -6,7 +6,7 @@ import json
 
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from netsuke.federation.traffic import App, Message, Receive, Scope, Send, answer, once_more
+from netsuke.federation.asgi import App, Message, Receive, Scope, Send, answer, once_more
 from netsuke.federation.uploads import Uploads
 
 MANY = 10_000

@@ -157,11 +157,12 @@ class Rounds:
 
     def _free(self) -> list[Member]:
         """Who is there, and not still at an earlier round."""
-        self._drop_late()
-        busy = {member.node for member in self._late.values()}
         end = time.monotonic() + self.timeout
         while True:
-            found = [m for m in self.members.here() if m.node not in busy]
+            here = self.members.here()
+            self._drop_late(here)
+            busy = {member.node for member in self._late.values()}
+            found = [m for m in here if m.node not in busy]
             if len(found) >= self.least:
                 return found
             self._do_meanwhile()
@@ -172,14 +173,12 @@ class Rounds:
                     "start them and give the same command again"
                 )
             time.sleep(WAIT)
-            self._drop_late()
-            busy = {member.node for member in self._late.values()}
 
-    def _drop_late(self) -> None:
+    def _drop_late(self, here: list[Member]) -> None:
         """Answers to earlier rounds: they are of a network that is no more, but who gave them is free again. So is who was killed
         over one and came back."""
         if self._late:
-            there = {member.node: member for member in self.members.here()}
+            there = {member.node: member for member in here}
             again = {n for n, m in self._late.items() if there.get(m.node, m).came != m.came}
             for number in again | set(self.hall.heard(self._late)):
                 self._late.pop(number, None)
