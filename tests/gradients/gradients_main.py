@@ -1,5 +1,6 @@
 """What each process of ``test_gradients.py`` runs: a small network trained together in several ways, what came of it written."""
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import torch
 from torch import Generator, nn
-from torch.distributed import destroy_process_group, get_rank, init_process_group
+from torch.distributed import barrier, destroy_process_group, get_rank, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from netsuke import gradients
 from netsuke.gradients import Traffic
+from torchrun import threads_of_gloo
 
 STEPS = 150
 Way = Callable[[DistributedDataParallel], Traffic]
@@ -60,8 +62,12 @@ def main(out: Path) -> None:
             "loss": loss, "weights": weights, "sent": traffic.sent, "plain": traffic.plain,
             "steps": traffic.steps, "ratio": traffic.ratio,
         }  # fmt: skip
-    (out / f"{get_rank()}.json").write_text(json.dumps(told))
+    rank = get_rank()
+    gc.collect()
+    barrier()
     destroy_process_group()
+    assert threads_of_gloo() == 0
+    (out / f"{rank}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

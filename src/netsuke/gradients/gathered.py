@@ -4,7 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
-from torch.distributed import GradBucket, all_gather, all_reduce, get_rank  # type: ignore[attr-defined]
+from torch.distributed import (  # type: ignore[attr-defined]
+    GradBucket,
+    ProcessGroup,
+    all_gather,
+    all_reduce,
+    get_rank,
+)
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
@@ -41,13 +47,16 @@ def compress(
     scheme = by or Stochastic(bits=bits or 4)
     traffic = Traffic()
     draw = Generator().manual_seed(seed + get_rank(ddp.process_group))
-    ddp.register_comm_hook(_Gathering(ddp, count, scheme, scheme.memory(), draw, traffic), _hook)
+    state = _Gathering(ddp.process_group, count, scheme, scheme.memory(), draw, traffic)
+    ddp.register_comm_hook(state, _hook)
     return traffic
 
 
 @dataclass
 class _Gathering:
-    ddp: DistributedDataParallel
+    """It must not hold the network, which holds it where no collector looks."""
+
+    group: ProcessGroup
     processes: int
     scheme: Compressor
     memory: Memory
@@ -67,7 +76,7 @@ def _hook(state: _Gathering, bucket: GradBucket) -> Future[Tensor]:
 
 def _in_full(state: _Gathering, buffer: Tensor) -> Future[Tensor]:
     buffer.div_(state.processes)
-    work = all_reduce(buffer, group=state.ddp.process_group, async_op=True)
+    work = all_reduce(buffer, group=state.group, async_op=True)
     added: Future[Tensor] = work.get_future().then(lambda done: done.value()[0])
     return added
 
@@ -80,7 +89,7 @@ def _told(state: _Gathering, bucket: GradBucket, step: int) -> Future[Tensor]:
     state.memory.sent(name, wanted, scheme.unpack(packed, len(wanted)))
     state.traffic.sent += (state.processes - 1) * packed.numel()
     heard = [torch.empty_like(packed) for _ in range(state.processes)]
-    work = all_gather(heard, packed, group=state.ddp.process_group, async_op=True)
+    work = all_gather(heard, packed, group=state.group, async_op=True)
 
     def mean(done: Future[list[Tensor]]) -> Tensor:
         done.value()  # raises what went wrong

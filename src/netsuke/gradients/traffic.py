@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch.distributed.nn.functional  # noqa: F401  before there is a group, as nets/together.py does
 from torch.distributed import GradBucket, get_world_size  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 

@@ -3,6 +3,7 @@
 Nothing crosses but tensors and JSON. torch is imported where there is more than one process only.
 """
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,9 @@ def launched() -> Iterator[Team]:
     if size == 1:
         yield Team()
         return
+    # Defaults of its functions hold the group that is there when it is first imported, by an optimizer at the latest. Such a
+    # group outlives its end, and now and then its threads abort the process as it exits.
+    import torch.distributed.nn.functional  # noqa: F401
     from torch import distributed
 
     distributed.init_process_group("gloo", timeout=PATIENCE)
@@ -41,6 +45,7 @@ def launched() -> Iterator[Team]:
             raise
         raise SystemExit(MISTAKE) from None  # the leader says it
     finally:
+        gc.collect()  # whatever still holds the group
         distributed.destroy_process_group()
 
 

@@ -40,6 +40,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path):
         assert one["said"] == ["the leader's", 0]
         assert "came to different networks" in one["shapes"]
         assert one["error"] == "no such folder"
+        assert one["threads"] == 0
 
 
 def test_a_fit_by_two_processes_is_one_run(tmp_path: Path):

@@ -17,6 +17,7 @@ from netsuke.core.team import Team
 from netsuke.nets.capture import capture
 from netsuke.nets.together import agreed, alike, launched, own_chance
 from netsuke.nets.training.train import TrainPlan, retrain
+from torchrun import threads_of_gloo
 
 DEVICE = Device(
     name="toy", title="toy", memory=1e9, storage=1e9, cores=1, kernel_width=8,
@@ -51,9 +52,10 @@ def main(out: Path) -> None:
         said = agreed(team, lambda: ["the leader's", team.rank])
         shapes = refused(lambda: alike(team, nn.Linear(2, 2 + team.rank)))
         error = refused(lambda: agreed(team, leader_fails))
-        told = {"chance": chance.tolist(), "after": after.tolist(), "said": said}
-        save_file(weights, out / f"{team.rank}.safetensors")
-        (out / f"{team.rank}.txt").write_text(repr(told | {"notes": notes, "shapes": shapes, "error": error}))  # fmt: skip
+    told = {"chance": chance.tolist(), "after": after.tolist(), "said": said}
+    told |= {"notes": notes, "shapes": shapes, "error": error, "threads": threads_of_gloo()}
+    save_file(weights, out / f"{team.rank}.safetensors")
+    (out / f"{team.rank}.txt").write_text(repr(told))
 
 
 def leader_fails() -> None:
