@@ -17,7 +17,8 @@ from bench._kept import kept_arrays
 from bench._setup import VALIDATE
 from bench._taught import half
 
-SEEDS = (0, 1, 2)
+SEEDS = (3, 4, 5)
+"""Others than those on which the settings of ``bench/_ddp.py`` were chosen, 0 to 2."""
 EPOCHS, ROWS = 8, slice(VALIDATE.stop, VALIDATE.stop + 20_000)
 JUDGED = ("4 bits", "topk")
 BESIDE = ("8 bits", "natural", "ternary", "sign", "fp16", "powersgd")
