@@ -1,6 +1,5 @@
 """What each process of ``test_gradients.py`` runs: a small network trained together in several ways, what came of it written."""
 
-import gc
 import json
 import sys
 from collections.abc import Callable
@@ -8,12 +7,13 @@ from pathlib import Path
 
 import torch
 from torch import Generator, nn
-from torch.distributed import barrier, destroy_process_group, get_rank, init_process_group
+from torch.distributed import get_rank
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from netsuke import gradients
 from netsuke.gradients import Traffic
+from netsuke.nets.together import launched
 from torchrun import threads_of_gloo
 
 STEPS = 150
@@ -54,20 +54,16 @@ def trained(momentum: float, way: Way | None) -> tuple[float, list[float], Traff
 
 
 def main(out: Path) -> None:
-    init_process_group("gloo")
     told = {}
-    for name, (momentum, way) in WAYS.items():
-        loss, weights, traffic = trained(momentum, way)
-        told[name] = {
-            "loss": loss, "weights": weights, "sent": traffic.sent, "plain": traffic.plain,
-            "steps": traffic.steps, "ratio": traffic.ratio,
-        }  # fmt: skip
-    rank = get_rank()
-    gc.collect()
-    barrier()
-    destroy_process_group()
+    with launched() as team:
+        for name, (momentum, way) in WAYS.items():
+            loss, weights, traffic = trained(momentum, way)
+            told[name] = {
+                "loss": loss, "weights": weights, "sent": traffic.sent, "plain": traffic.plain,
+                "steps": traffic.steps, "ratio": traffic.ratio,
+            }  # fmt: skip
     assert threads_of_gloo() == 0
-    (out / f"{rank}.json").write_text(json.dumps(told))
+    (out / f"{team.rank}.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
