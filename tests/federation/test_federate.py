@@ -120,7 +120,7 @@ def test_what_comes_of_it_runs(resumed):
 def test_bytes_are_those_of_int8(resumed):
     folder, _, _ = resumed
     weights, rest = 16 * 9 + 32 * 16 * 9 + 2 * 32, 4 * 16 + 4 * 32 + 2
-    each = weights + 4 * -(-weights // 512) + 4 * rest
+    each = weights + 2 * -(-weights // 64) + 4 * rest
     for one in record(folder)["rounds"]:
         assert one["up"] == len(one["heard"]) * each
         assert one["up"] < one["wire"][0] < one["up"] + len(one["heard"]) * MESSAGE

@@ -34,7 +34,7 @@ def test_what_is_right_is_opened():
     found = opened(reply(moved(0.5)), "kitchen", BEFORE, BY, samples=10)
     assert torch.allclose(found.state["weight"], torch.full((40, 5), 0.5))
     assert torch.equal(found.state["bias"], torch.full((5,), 0.5))
-    assert (found.samples, found.loss, found.bytes) == (10, 0.5, 200 + 4 + 20)
+    assert (found.samples, found.loss, found.bytes) == (10, 0.5, 200 + 8 + 20)
     assert found.length == pytest.approx(0.5 * 205**0.5)
     dense = found.dense()
     assert set(dense.content.array_records["arrays"]) == {"weight", "bias"}

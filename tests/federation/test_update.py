@@ -59,7 +59,7 @@ def test_bytes_are_counted():
     by = compressor("int4")
     found = changed(before, after, by, by.memory(), Generator().manual_seed(0))
     weights, rest = 3 * 16 * 9 + 640, 16 * 5 + 10
-    assert found.numel() == -(-weights // 2) + 4 * -(-weights // 512) + 4 * rest
+    assert found.numel() == -(-weights // 2) + 2 * -(-weights // 64) + 4 * rest
 
 
 @pytest.mark.parametrize("text", ["full", "int8", "topk:0.1"])

@@ -6,20 +6,23 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-BUCKET = 512
-"""Values that share a scale, as in QSGD's experiments."""
+SCALE = torch.bfloat16
+"""What a scale is told as: of the range of float32, in half the bytes."""
 
 
-def bucketed(values: Tensor) -> Tensor:
-    """(count) → (buckets, BUCKET), the last one filled with zeros."""
-    return pad(values, (0, -len(values) % BUCKET)).view(-1, BUCKET)
+def bucketed(values: Tensor, bucket: int) -> Tensor:
+    """(count) → (buckets, bucket), the last one filled with zeros."""
+    return pad(values, (0, -len(values) % bucket)).view(-1, bucket)
 
 
-def scaled(values: Tensor) -> tuple[Tensor, Tensor]:
-    """((buckets, BUCKET) from −1 to 1; (buckets, 1) what they were divided by)."""
-    rows = bucketed(values.float())
+def scaled(values: Tensor, bucket: int) -> tuple[Tensor, Tensor]:
+    """((buckets, bucket) from −1 to 1; (buckets, 1) what they were divided by: the largest, or the next scale above it)."""
+    rows = bucketed(values.float(), bucket)
     largest = rows.abs().amax(1, keepdim=True)
-    return torch.where(largest > 0, rows / largest, 0.0), largest
+    near = largest.to(SCALE)
+    above = torch.nextafter(near, torch.full_like(near, torch.inf))
+    scales = torch.where(near.float() < largest, above, near).float()
+    return torch.where(scales > 0, rows / scales, 0.0), scales
 
 
 def drawn(rows: Tensor, most: int, draw: Generator) -> Tensor:
@@ -53,10 +56,10 @@ def _weights(base: int) -> Tensor:
 
 def with_scales(scales: Tensor, packed: Tensor) -> Tensor:
     """One message of both."""
-    return torch.cat([scales.flatten().contiguous().view(torch.uint8), packed])
+    return torch.cat([scales.flatten().to(SCALE).view(torch.uint8), packed])
 
 
-def without_scales(message: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def without_scales(message: Tensor, count: int, bucket: int) -> tuple[Tensor, Tensor]:
     """((buckets, 1) scales, the rest)."""
-    size = 4 * -(-count // BUCKET)
-    return message[:size].clone().view(torch.float32)[:, None], message[size:]
+    size = SCALE.itemsize * -(-count // bucket)
+    return message[:size].clone().view(SCALE).float()[:, None], message[size:]

@@ -16,6 +16,8 @@ from netsuke.nets.compressors.levels import (
     without_scales,
 )
 
+BUCKET = 512
+"""Values that share a scale."""
 SMALLEST = -6
 """Exponent of the smallest level above zero; the largest is 0."""
 LEVELS = torch.cat([torch.zeros(1), 2.0 ** torch.arange(SMALLEST, 1)])
@@ -31,7 +33,7 @@ class Natural(Compressor):
     unbiased: ClassVar[bool] = True
 
     def pack(self, values: Tensor, draw: Generator) -> Tensor:
-        rows, scales = scaled(values)
+        rows, scales = scaled(values, BUCKET)
         size, levels = rows.abs(), LEVELS.to(rows.device)
         below = (torch.bucketize(size, levels, right=True) - 1).clamp_(0, len(levels) - 2)
         step = levels[below + 1] - levels[below]
@@ -41,7 +43,7 @@ class Natural(Compressor):
         return with_scales(scales, joined(numbers.flatten()[: len(values)], 2 * len(levels)))
 
     def unpack(self, packed: Tensor, count: int) -> Tensor:
-        scales, told = without_scales(packed, count)
-        numbers = bucketed(split(told, 2 * len(LEVELS), count)).long()
+        scales, told = without_scales(packed, count, BUCKET)
+        numbers = bucketed(split(told, 2 * len(LEVELS), count), BUCKET).long()
         levels = LEVELS.to(packed.device)
         return (torch.cat([levels, -levels])[numbers] * scales).flatten()[:count]

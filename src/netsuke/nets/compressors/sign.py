@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 
 from netsuke.nets.compressors.compressor import Compressor
 from netsuke.nets.compressors.levels import (
-    BUCKET,
     bucketed,
     joined,
     split,
@@ -16,6 +15,9 @@ from netsuke.nets.compressors.levels import (
     without_scales,
 )
 from netsuke.nets.compressors.memory import Feedback, Memory
+
+BUCKET = 512
+"""Values that share a size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Sign(Compressor):
     unbiased: ClassVar[bool] = False
 
     def pack(self, values: Tensor, draw: Generator) -> Tensor:
-        rows = bucketed(values.float().abs())
+        rows = bucketed(values.float().abs(), BUCKET)
         filled = rows.new_full((len(rows), 1), float(BUCKET))
         filled[-1] -= rows.numel() - len(values)
         return with_scales(
@@ -35,8 +37,8 @@ class Sign(Compressor):
         )
 
     def unpack(self, packed: Tensor, count: int) -> Tensor:
-        scales, numbers = without_scales(packed, count)
-        signs = bucketed(split(numbers, 2, count)).float()
+        scales, numbers = without_scales(packed, count, BUCKET)
+        signs = bucketed(split(numbers, 2, count), BUCKET).float()
         return ((2 * signs - 1) * scales).flatten()[:count]
 
     def memory(self) -> Memory:
