@@ -27,7 +27,7 @@ from netsuke.gradients import Natural, Sign, Ternary, TopK, Traffic, compress, f
 from netsuke.nets.together import launched
 
 BATCH, RATE, MOMENTUM, DECAY, CLIP = 128, 0.05, 0.9, 5e-4, 2.0
-LARGEST, WARM = TopK(share=0.026, by=Natural(), momentum=0.0), 14
+LARGEST, WARM = TopK(share=0.0235, by=Natural(), momentum=0.0), 21
 """WARM: epochs. Most of them all, for the training is short: of 8 in all, each epoch less of warm-up lost about a point. Momentum is
 the optimizer's: gathered with the gradients (``TopK(momentum=0.9)``) it lost 1.7 points more on each of two seeds."""
 Way = Callable[[DistributedDataParallel, int], Traffic]
