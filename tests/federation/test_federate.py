@@ -170,6 +170,39 @@ def test_a_client_that_is_killed_stops_no_round(tmp_path: Path):
     assert "started again" in said
 
 
+LATE = """
+import sys
+
+if "node" in sys.orig_argv:
+    import time
+
+    from flwr.supernode.nodestate.in_memory_nodestate import InMemoryNodeState as State
+
+    plain = State.create_task
+
+    def create_task(*given, **named):
+        made = plain(*given, **named)
+        time.sleep(0.5)
+        return made
+
+    State.create_task = create_task
+"""
+
+
+def test_a_task_that_is_there_before_its_message_is_answered(tmp_path: Path):
+    """Flower's SuperNode has the one before the other; who looks in between finds a task of nothing."""
+    (tmp_path / "sitecustomize.py").write_text(LATE)
+    asked = command(tmp_path, "--rounds", "2")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        asked, capture_output=True, text=True, check=False, timeout=100, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    rounds = record(tmp_path)["rounds"]
+    assert [len(r["heard"]) for r in rounds] == [2, 2]
+    assert min(r["seconds"] for r in rounds) > 0.5
+
+
 def test_channels_leave_and_weights_become_integers_meanwhile(tmp_path: Path):
     """By a network of fewer channels on four bits, that imitates the network as it came; one client is told apart."""
     done = run(

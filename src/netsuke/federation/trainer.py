@@ -17,7 +17,12 @@ from flwr.app import Context, Message
 from flwr.app.error import Error
 from flwr.common.constant import ErrorCode, SubStatus
 from flwr.common.serde import context_to_proto
-from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullAppMessagesResponse,
+    PushTaskOutputRequest,
+)
 from flwr.supercore.constant import TaskType
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.inflatable.inflatable_object import no_object_id_recompute
@@ -31,6 +36,9 @@ from netsuke.federation.client import Client
 from netsuke.federation.flower import NEVER, WAIT, impatient
 from netsuke.federation.guard import Showing, secret
 from netsuke.federation.job import Job
+
+PATIENCE = 30.0
+"""Seconds in which the message of a task must come."""
 
 
 class Served:
@@ -55,26 +63,33 @@ class Served:
 
     def _work(self, token: str) -> None:
         caller = connected(self.address, token)
+        try:
+            context = self._answered(caller)
+        except httpx.TransportError:
+            raise
+        except Exception as error:
+            # A SuperNode tells nobody of a task that failed, and takes no other; of one that fell silent it says so.
+            print(f"{self.address}: {error!r}", flush=True)
+        else:
+            told = context_to_proto(context)
+            caller.PushTaskOutput(
+                PushTaskOutputRequest(context=told, sub_status=SubStatus.COMPLETED)
+            )
+        finally:
+            caller.close()
+
+    def _answered(self, caller: RuntimeHttpClient) -> Context:
+        """Take a task and answer it."""
         beat = HeartbeatSender(make_task_heartbeat_fn_http(caller))
         beat.start()
-        context, ended, why = None, SubStatus.FAILED, ""
         try:
             message, context, _, _ = pull_task_input(caller)
             answer = self._answer(message, context)
             with no_object_id_recompute():  # of every part of it, for each part around that
                 push_message(caller, answer, context)
-            ended = SubStatus.COMPLETED
-        except httpx.TransportError:
-            raise
-        except Exception as error:  # whatever it is, Flower is told, and the next task is taken
-            why = repr(error)
         finally:
             beat.stop()
-            told = None if context is None else context_to_proto(context)
-            caller.PushTaskOutput(
-                PushTaskOutputRequest(context=told, sub_status=ended, details=why)
-            )
-            caller.close()
+        return context
 
     def _answer(self, message: Message, context: Context) -> Message:
         try:
@@ -84,12 +99,27 @@ class Served:
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=message)
 
 
+class _Waiting(RuntimeHttpClient):
+    """A SuperNode has a task before it has the message that the task is of."""
+
+    def PullMessages(  # noqa: N802, it is named so in Flower
+        self, request: PullAppMessagesRequest
+    ) -> PullAppMessagesResponse:
+        """Once there is one, or it does not come."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            found = super().PullMessages(request)
+            if found.messages_list or time.monotonic() > end:
+                return found
+            time.sleep(WAIT)
+
+
 def connected(address: str, token: str = "") -> RuntimeHttpClient:
     """To the Runtime API of a server on this machine."""
     shown: list[Any] = [RuntimeVersionHttpInterceptor(component_name="netsuke"), Showing(secret())]
     if token:
         shown.append(RuntimeTokenHttpInterceptor(token))
-    return RuntimeHttpClient.from_server_address(address, True, None, shown)
+    return _Waiting.from_server_address(address, True, None, shown)
 
 
 def main() -> None:
