@@ -1,7 +1,6 @@
 """Requests for messages, held until there may be some."""
 
 import asyncio
-import json
 import time
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import Metadata, PushObjectRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 
 from netsuke.federation import patient, uploads
 from netsuke.federation.patient import Patient
@@ -18,15 +18,22 @@ AT_ONCE, SOON = 0.1, 0.5
 
 
 class App:
-    """What lies behind: the bodies that came to it, and what it answers."""
+    """What lies behind: the bodies that came to it, and what it answers, after so many seconds, to who is still there."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.answers = b""
         self.status = 200
+        self.takes = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.bodies.append((await receive())["body"])
+        if self.takes:
+            left = asyncio.ensure_future(receive())
+            done, _ = await asyncio.wait([left], timeout=self.takes)
+            left.cancel()
+            if done:
+                return
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": self.answers})
 
@@ -122,6 +129,13 @@ def begun(inner: App, *parts: str) -> bytes:
     return PushMessagesRequest(messages_list=[message]).SerializeToString()
 
 
+async def taken(app: Patient, inner: App) -> list[str]:
+    """What is left of the server's request for the answers to "p", on which nobody is at work, and "q"."""
+    wanted = PullAppMessagesRequest(message_ids=["p", "q"]).SerializeToString()
+    await Caller("").asks(app, patient.TAKEN, wanted)
+    return list(PullAppMessagesRequest.FromString(inner.bodies[-1]).message_ids)
+
+
 def part(name: str) -> bytes:
     sent = PushObjectRequest(object_id=name, session_id="s", object_content=bytes(1000))
     return sent.SerializeToString()
@@ -129,7 +143,7 @@ def part(name: str) -> bytes:
 
 def test_an_answer_is_none_before_its_last_part(inner: App) -> None:
     async def go() -> None:
-        app, client, server, look = Patient(inner), Caller("a"), Caller(""), Caller("")
+        app, client, server = Patient(inner), Caller("a"), Caller("")
         await server.asks(app, patient.NEWS)
         waiting = asyncio.ensure_future(server.asks(app, patient.NEWS))
         await asyncio.sleep(AT_ONCE)
@@ -138,13 +152,12 @@ def test_an_answer_is_none_before_its_last_part(inner: App) -> None:
         await client.asks(app, patient.PART, part("another's"))
         inner.status = 503
         await client.asks(app, patient.PART, part("two"))
-        await look.asks(app, patient.UNDER_WAY)
-        assert (waiting.done(), json.loads(look.told)) == (False, ["q"])
+        assert await taken(app, inner) == ["p"]
+        assert not waiting.done()
         inner.status = 200
         await client.asks(app, patient.PART, part("two"))
         assert AT_ONCE < await waiting < SOON
-        await look.asks(app, patient.UNDER_WAY)
-        assert (json.loads(server.told), json.loads(look.told)) == ([], [])
+        assert await taken(app, inner) == ["p", "q"]
 
     asyncio.run(go())
 
@@ -155,7 +168,7 @@ def test_an_answer_without_parts_is_news_at_once(inner: App) -> None:
         await server.asks(app, patient.NEWS)
         await Caller("a").asks(app, patient.BEGUN, begun(inner))
         assert await server.asks(app, patient.NEWS) < AT_ONCE
-        assert json.loads(server.told) == []
+        assert await taken(app, inner) == ["p", "q"]
 
     asyncio.run(go())
 
@@ -166,12 +179,31 @@ def test_an_answer_of_which_nothing_comes_any_more_is_flowers_to_judge(
     monkeypatch.setattr(uploads, "FORGOTTEN", AT_ONCE)
 
     async def go() -> None:
-        app, look = Patient(inner), Caller("")
+        app = Patient(inner)
         await Caller("a").asks(app, patient.BEGUN, begun(inner, "one"))
-        await look.asks(app, patient.UNDER_WAY)
-        assert json.loads(look.told) == ["q"]
+        assert await taken(app, inner) == ["p"]
         await asyncio.sleep(2 * AT_ONCE)
-        await look.asks(app, patient.UNDER_WAY)
-        assert json.loads(look.told) == []
+        assert await taken(app, inner) == ["p", "q"]
+
+
+def test_an_answer_that_begins_meanwhile_is_not_waited_for(inner: App) -> None:
+    async def go() -> None:
+        app = Patient(inner)
+        inner.takes = AT_ONCE
+        begins = asyncio.ensure_future(Caller("a").asks(app, patient.BEGUN, begun(inner, "one")))
+        await asyncio.sleep(AT_ONCE / 2)
+        assert await taken(app, inner) == ["p"]
+        assert begins.done()
+
+    asyncio.run(go())
+
+
+def test_an_answer_is_under_way_though_its_client_left_as_it_began(inner: App) -> None:
+    async def go() -> None:
+        app, client = Patient(inner), Caller("a")
+        inner.takes = AT_ONCE
+        client.left.set()
+        await client.asks(app, patient.BEGUN, begun(inner, "one"))
+        assert await taken(app, inner) == ["p"]
 
     asyncio.run(go())

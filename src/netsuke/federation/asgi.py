@@ -1,5 +1,6 @@
 """Layers before Flower's servers: what they are made of (ASGI 3.0), and how they read and answer."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -37,3 +38,8 @@ def once_more(message: Message, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return received
+
+
+async def nothing_more() -> Message:
+    """From a caller that is not listened to any more."""
+    return await asyncio.Future()

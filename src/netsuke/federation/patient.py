@@ -2,11 +2,20 @@
 full one."""
 
 import asyncio
-import json
+from contextlib import nullcontext
 
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 
-from netsuke.federation.asgi import App, Message, Receive, Scope, Send, answer, once_more
+from netsuke.federation.asgi import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    nothing_more,
+    once_more,
+)
 from netsuke.federation.uploads import Uploads
 
 MANY = 10_000
@@ -14,10 +23,10 @@ MANY = 10_000
 CLIENTS, SERVER = 10.0, 0.5
 """Seconds that a client waits for a message at most, and the federation's server, which looks after its processes meanwhile, for
 an answer."""
-NEWS, UNDER_WAY = "/netsuke/news", "/netsuke/uploads"
-"""Where the server waits until an answer has come as a whole, and where it is told which are still on their way."""
+NEWS = "/netsuke/news"
+"""Where the server waits until an answer has come as a whole."""
 LOOK = "/v1/fleet/pull-messages"
-ASKED = "/v1/runtime/push-messages"
+ASKED, TAKEN = "/v1/runtime/push-messages", "/v1/runtime/pull-messages"
 BEGUN, PART = "/v1/fleet/push-messages", "/v1/fleet/push-object"
 
 
@@ -60,24 +69,31 @@ class Patient:
     def __init__(self, inner: App) -> None:
         self._inner, self._uploads = inner, Uploads()
         self._asked, self._answered = News(CLIENTS), News(SERVER)
+        self._one = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
         body = await receive()
-        path, again = str(scope["path"]), once_more(body, receive)
+        path = str(scope["path"])
         if path in (NEWS, LOOK):
             caller = dict(scope["headers"]).get(FLEET_HTTP_PUBLIC_KEY_HEADER.encode(), b"")
             news = self._answered if path == NEWS else self._asked
             if not await news.waited(caller, receive):
                 return
-        if path in (NEWS, UNDER_WAY):
-            await answer(send, json.dumps(self._uploads.under_way()).encode())
+        if path == NEWS:
+            await answer(send, b"null")
             return
         said = _Heard(send, keep=path == BEGUN)
-        await self._inner(scope, again, said)
-        self._note(path, body["body"], said)
+        # No answer begins between the look for what is under way and what Flower takes for whole.
+        async with self._one if path in (BEGUN, TAKEN) else nullcontext():
+            if path == TAKEN:
+                body["body"] = self._uploads.without_those_under_way(body["body"])
+            # A client that leaves over its first message left an answer with Flower all the same.
+            more = nothing_more if path == BEGUN else receive
+            await self._inner(scope, once_more(body, more), said)
+            self._note(path, body["body"], said)
 
     def _note(self, path: str, asked: bytes, said: "_Heard") -> None:
         """What went well is news to somebody."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from flwr.proto.fleet_pb2 import PushMessagesRequest, PushMessagesResponse
 from flwr.proto.message_pb2 import PushObjectRequest
+from flwr.proto.runtime_pb2 import PullAppMessagesRequest
 from flwr.supercore.constant import OBJECT_PUSH_SESSION_TTL_SECONDS as FORGOTTEN
 
 
@@ -48,8 +49,13 @@ class Uploads:
             del self._by_session[request.session_id]
         return not upload.left
 
-    def under_way(self) -> list[str]:
-        """Numbers of what is being answered. Flower gives up on those of which nothing comes any more, and says so to who asks."""
+    def without_those_under_way(self, asked: bytes) -> bytes:
+        """A request for answers, ``PullMessages``, but for those that are still coming. Flower gives up on those of which nothing comes
+        any more, and says so to who asks."""
         since = time.monotonic() - FORGOTTEN
         self._by_session = {s: one for s, one in self._by_session.items() if one.last > since}
-        return [one.of for one in self._by_session.values()]
+        coming = {one.of for one in self._by_session.values()}
+        request = PullAppMessagesRequest.FromString(asked)
+        whole = [number for number in request.message_ids if number not in coming]
+        left: bytes = PullAppMessagesRequest(message_ids=whole).SerializeToString()
+        return left
