@@ -349,7 +349,8 @@ def test_a_part_that_is_begun_anew_is_held_to_its_limit_still(
     if not any("-held" in line for line in groups):
         pytest.skip("no control group of memory may be made here (root, or Delegate=yes)")
     psutil.Process(before).kill()
-    until(lambda: link.parts()["held"].get("pid") not in (None, before))
+    # Ready it is only once it has entered its group.
+    until(lambda: "address" in (held := link.parts()["held"]) and held["pid"] != before)
     assert _memory_groups(link.parts()["held"]["pid"]) == groups
 
 
